@@ -1,0 +1,80 @@
+"""Every fault that partkit reports to its user, each with the exit code that the command line gives it."""
+
+from __future__ import annotations
+
+
+class PartkitError(Exception):
+    """A fault of the request, the files or the machine, told in one sentence with what to do next.
+
+    ``message`` says what is wrong, where, and the numbers; ``hint`` names the next command or change.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
+
+class UsageError(PartkitError):
+    """The request itself is wrong: an unknown name, an option out of range, a file that is not there."""
+
+    exit_code = 2
+
+
+class FormatError(PartkitError):
+    """A file is not what it must be: not JSON, another schema version, unknown or missing keys."""
+
+    exit_code = 2
+
+
+class MismatchError(PartkitError):
+    """A plan or profile belongs to another model structure, another mode or another machine."""
+
+    exit_code = 2
+
+
+class CaptureError(PartkitError):
+    """The model cannot be exported to a graph; names the operation and source line that stopped it."""
+
+    exit_code = 2
+
+
+class WeightsError(PartkitError):
+    """A tensor of a checkpoint is missing, has the wrong shape, or its file is damaged."""
+
+    exit_code = 2
+
+
+class EnvironmentFault(PartkitError):
+    """The machine lacks a package, a device or a free port that the request needs."""
+
+    exit_code = 3
+
+
+class InfeasibleError(PartkitError):
+    """No plan satisfies the request; carries the numbers and what would make it feasible."""
+
+    exit_code = 4
+
+
+class RankFailedError(PartkitError):
+    """A rank died, hung or raised; names the first cause."""
+
+    exit_code = 5
+
+
+class OutputMismatchError(PartkitError):
+    """Outputs differ from the unsplit model's by more than the stated tolerance."""
+
+    exit_code = 6
+
+
+class InvalidResultError(PartkitError):
+    """A measurement finished but may not be trusted; says why."""
+
+    exit_code = 7

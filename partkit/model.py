@@ -1,0 +1,45 @@
+"""Where a model comes from and what it is fed."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from partkit.document import Record
+
+
+class InputSpec(Record):
+    """One tensor input of a model: its name in ``forward``, shape and dtype (as in ``int64``)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    range: tuple[float, float] | None = None
+    """Half-open range that synthetic values are drawn from; None: 0 to 1 for integers, normal for floats."""
+
+    def __str__(self) -> str:
+        return f"{self.name}={'x'.join(str(size) for size in self.shape)}:{self.dtype}"
+
+
+class ModelSpec(Record):
+    """A model as the command line names it, with everything that decides its structure and weights."""
+
+    source: str = "graph:unnamed"
+    dtype: str = "float32"
+    structure_sha256: str | None = None
+    """Digest of the captured graph: operations, shapes, dtypes and parameter names. None for a bare graph."""
+    inputs: tuple[InputSpec, ...] = ()
+    seed: int = 1
+    task: str | None = None
+    """transformers auto class in short (``masked-lm``, ``causal-lm``, ...); None: the config's own architecture."""
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """What else the source needs in order to build the same structure again."""
+
+    @property
+    def batch(self) -> int:
+        """Samples in one item: the first input's leading dimension."""
+        return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else 1
+
+    @property
+    def is_graph(self) -> bool:
+        """True for a graph from elsewhere, which can be planned but not run."""
+        return self.source.startswith("graph:")

@@ -1,0 +1,125 @@
+"""The plan file: which nodes run on which device, what crosses, and how far from the best possible."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from partkit.cluster import Cluster
+from partkit.document import Document, Record
+from partkit.model import ModelSpec
+
+
+class Send(Record):
+    """Values that one stage sends to a later one for each item."""
+
+    to: int = Field(ge=0)
+    values: tuple[str, ...]
+    bytes: int = Field(ge=0)
+    time_s: float = Field(ge=0)
+
+
+class Stage(Record):
+    """A set of nodes on one device, or on several that take items in turn (replicated)."""
+
+    index: int = Field(ge=0)
+    devices: tuple[int, ...] = Field(min_length=1)
+    modules: tuple[str, ...] = ()
+    """Module paths for people; ``nodes`` is what counts."""
+    nodes: tuple[str, ...] = Field(min_length=1)
+    param_bytes: int = Field(default=0, ge=0)
+    peak_bytes: int = Field(default=0, ge=0)
+    compute_s: float = Field(default=0.0, ge=0)
+    period_s: float = Field(default=0.0, ge=0)
+    sends: tuple[Send, ...] = ()
+
+
+class Prediction(Record):
+    """What the plan should reach in steady state."""
+
+    bottleneck_stage: int = 0
+    period_s: float = 0.0
+    samples_per_s: float = 0.0
+    latency_s: float = 0.0
+
+
+class Bound(Record):
+    """No plan for the same request has a shorter period; ``gap`` is the plan's period over it, less one."""
+
+    period_s: float = 0.0
+    gap: float = 0.0
+    proved_by: str = ""
+    optimal: bool = False
+
+
+class Alternative(Record):
+    """What another planner's cut would give, on the same cost function."""
+
+    planner: str
+    period_s: float
+
+
+class Constraints(Record):
+    """What the request demanded."""
+
+    memory_caps_bytes: dict[str, int] = Field(default_factory=dict)
+    """Cap by device index, as text."""
+    pins: dict[str, int] = Field(default_factory=dict)
+    """Stage by regular expression on module paths."""
+
+
+class PlannerRun(Record):
+    """Which algorithm made the plan and how long it took."""
+
+    name: str = ""
+    seconds: float = 0.0
+
+
+class Plan(Document):
+    """A way to split a model, with its prediction, proved bound and everything needed to run it."""
+
+    digits: ClassVar[int] = 4
+
+    schema_version: Literal[1] = 1
+    kind: Literal["plan"] = "plan"
+    model: ModelSpec
+    executor: str = "pipeline"
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    objective: Literal["throughput", "latency", "memory"] = "throughput"
+    prediction: Prediction = Prediction()
+    bound: Bound = Bound()
+    alternatives: tuple[Alternative, ...] = ()
+    constraints: Constraints = Constraints()
+    cluster: Cluster
+    contiguous: bool = True
+    planner: PlannerRun = PlannerRun()
+    profile_sha256: str = ""
+    edited: bool = False
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _stages_are_whole(self) -> Self:
+        stage_by_node: dict[str, int] = {}
+        for position, stage in enumerate(self.stages):
+            if stage.index != position:
+                raise ValueError(f"stages[{position}].index is {stage.index}, and stages are numbered in order")
+            for device in stage.devices:
+                if device >= len(self.cluster.devices):
+                    raise ValueError(
+                        f"stages[{position}].devices names device {device}, and the cluster has "
+                        f"{len(self.cluster.devices)} (0 to {len(self.cluster.devices) - 1})"
+                    )
+            for name in stage.nodes:
+                if name in stage_by_node:
+                    raise ValueError(f"node {name!r} stands in stages {stage_by_node[name]} and {position}")
+                stage_by_node[name] = position
+            for send in stage.sends:
+                if send.to >= len(self.stages) or send.to == position:
+                    raise ValueError(f"stages[{position}].sends goes to stage {send.to}, which is no other stage")
+        return self
+
+    @property
+    def stage_by_node(self) -> dict[str, int]:
+        """Stage index of each placed node."""
+        return {name: stage.index for stage in self.stages for name in stage.nodes}
