@@ -50,7 +50,7 @@ class WeightsError(PartkitError):
     exit_code = 2
 
 
-class EnvironmentFault(PartkitError):
+class MachineError(PartkitError):
     """The machine lacks a package, a device or a free port that the request needs."""
 
     exit_code = 3
