@@ -21,6 +21,7 @@ PRESET = "preset"
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         PRESET: "partkit.sources.preset:PresetSource",
+        "hf": "partkit.sources.hf:HuggingFaceSource",
     }
 )
 DTYPES = ("float32", "bfloat16", "float16")

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from partkit.inputs import synthetic_inputs
 from partkit.model import ModelSpec
 from partkit.weights import WeightSource, canonical_names, parameter_slots
 
@@ -45,8 +44,3 @@ class LoadedModel:
                 placed[first] = nn.Parameter(self.weights.read(first).to(device), requires_grad=False)
             owner._parameters[leaf] = placed[first]
         return module.to(device)
-
-
-def call_by_keyword(spec: ModelSpec) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Item 0 of the synthetic inputs as keyword arguments."""
-    return (), dict(synthetic_inputs(spec, 0))
