@@ -23,6 +23,10 @@ _SPREAD = 0.02
 class WeightSource(Protocol):
     """Where a model's parameters and persistent buffers come from, one at a time."""
 
+    @property
+    def description(self) -> str:
+        """For people: ``seeded with 1``, or the checkpoint's path."""
+
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` unless every name can be read in its shape; reads no data."""
 
@@ -67,6 +71,7 @@ class SeededWeights:
 
     def __init__(self, seed: int, module: nn.Module) -> None:
         self._seed = seed
+        self.description = f"seeded with {seed}"
         self._tensors = dict(named_tensors(module))
         self._canonical = canonical_names(module)
 
@@ -87,6 +92,7 @@ class ModuleWeights:
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._tensors = tensors
+        self.description = "the model's own"
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` for a name or shape that the module doesn't have."""
@@ -113,6 +119,7 @@ class SafetensorsWeights:
     def __init__(self, checkpoint: Checkpoint, recipes: Mapping[str, Recipe], module: nn.Module) -> None:
         """``recipes`` are by the module's names, one name of a tie being enough; ``module`` is on meta."""
         self._checkpoint = checkpoint
+        self.description = str(checkpoint.path)
         self._tensors = dict(named_tensors(module))
         self._canonical = canonical_names(module)
         self._recipes = {self._canonical[name]: (name, recipe) for name, recipe in reversed(list(recipes.items()))}

@@ -60,7 +60,10 @@ def _faults_of_config(folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, ImportError, StrictDataclassError) as error:
+    except (
+        *(ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+        *(OSError, ImportError, RuntimeError, StrictDataclassError),
+    ) as error:
         raise UsageError(
             f"transformers {import_transformers().__version__} can't build the model of {folder}: {error}",
             hint="check config.json and --task, or upgrade transformers",
@@ -70,17 +73,16 @@ def _faults_of_config(folder: Path) -> Iterator[None]:
 def _maker(spec: ModelSpec, folder: Path, config: Any) -> Callable[..., nn.Module]:
     """What makes the model of a config: the task's auto class, or the config's own first architecture."""
     transformers = import_transformers()
-    trusted = bool(spec.options.get("trust_remote_code"))
-    if spec.task is not None:
-        auto = getattr(transformers, AUTO_CLASS_BY_TASK[spec.task])
-        return partial(auto.from_config, trust_remote_code=trusted)
-    name = config.architectures[0]
-    if trusted:
-        for reference in (getattr(config, "auto_map", None) or {}).values():
-            if isinstance(reference, str) and reference.rpartition(".")[2] == name:
+    auto_class = None if spec.task is None else AUTO_CLASS_BY_TASK[spec.task]
+    name = "" if auto_class else config.architectures[0]
+    if spec.options.get("trust_remote_code"):
+        for auto, reference in (getattr(config, "auto_map", None) or {}).items():
+            if isinstance(reference, str) and (auto == auto_class or reference.rpartition(".")[2] == name):
                 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-                return partial(get_class_from_dynamic_module(reference, folder)._from_config)
+                return partial(get_class_from_dynamic_module(reference, folder, local_files_only=True)._from_config)
+    if auto_class:
+        return partial(getattr(transformers, auto_class).from_config)
     model_class = getattr(transformers, name, None)
     if model_class is None:
         raise UsageError(

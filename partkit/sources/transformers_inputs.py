@@ -32,7 +32,7 @@ def resolve_inputs(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[Inp
             hint="give each with --input name=1x128:int64",
         )
     inputs = override_inputs(defaults, overrides, dtype=spec.dtype)
-    _check_positions(spec, config, inputs)
+    _check_positions(spec, module, config, inputs)
     return inputs
 
 
@@ -41,7 +41,7 @@ def _defaults(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[InputSpe
     main = getattr(module, "main_input_name", "input_ids")
     batch = whole_option(spec, "batch", 1)
     if main == "input_ids":
-        found = _tokens(spec, config, ("input_ids", *_decoder_names(config)))
+        found = _tokens(spec, module, config, ("input_ids", *_decoder_names(config)))
         # Only the two-tower models (CLIP and its kin) always need both a text and an image.
         return found + _image(config, batch, spec.dtype) if "return_loss" in accepted else found
     if main == "pixel_values":
@@ -50,7 +50,7 @@ def _defaults(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[InputSpe
     if main == "input_features" and hasattr(config, "num_mel_bins"):
         shape = (batch, config.num_mel_bins, 2 * getattr(config, "max_source_positions", 1500))
         features = InputSpec(name=main, shape=shape, dtype=spec.dtype)
-        return (features, *_tokens(spec, config, _decoder_names(config)))
+        return (features, *_tokens(spec, module, config, _decoder_names(config)))
     if main == "input_values":
         _refuse_seq(spec, module)
         return (InputSpec(name=main, shape=(batch, _AUDIO_SAMPLES), dtype=spec.dtype),)
@@ -61,12 +61,12 @@ def _decoder_names(config: Any) -> tuple[str, ...]:
     return ("decoder_input_ids",) if getattr(config, "is_encoder_decoder", False) else ()
 
 
-def _tokens(spec: ModelSpec, config: Any, names: tuple[str, ...]) -> tuple[InputSpec, ...]:
+def _tokens(spec: ModelSpec, module: nn.Module, config: Any, names: tuple[str, ...]) -> tuple[InputSpec, ...]:
     text = config.get_text_config()
     vocab = getattr(text, "vocab_size", None)
     if not names or not isinstance(vocab, int):
         return ()
-    seq = whole_option(spec, "seq", min(DEFAULT_SEQ, _positions(config) or DEFAULT_SEQ))
+    seq = whole_option(spec, "seq", min(DEFAULT_SEQ, _positions(module, config) or DEFAULT_SEQ))
     return text_inputs(names, batch=whole_option(spec, "batch", 1), seq=seq, vocab=vocab)
 
 
@@ -85,18 +85,22 @@ def _refuse_seq(spec: ModelSpec, module: nn.Module) -> None:
         )
 
 
-def _positions(config: Any) -> int | None:
+def _positions(module: nn.Module, config: Any) -> int | None:
     """The length of a text model's table of learned positions; None where positions are computed."""
     text = config.get_text_config()
     if any(hasattr(text, name) for name in ("rope_parameters", "rope_theta", "relative_attention_num_buckets")):
         return None
-    positions = getattr(text, "max_position_embeddings", None)
+    for name, part in module.named_modules():
+        # RoBERTa and its kin number positions from padding_idx + 1 on.
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding) and part.padding_idx is not None:
+            return part.num_embeddings - part.padding_idx - 1
+    positions = getattr(text, "max_target_positions", None) or getattr(text, "max_position_embeddings", None)
     return positions if isinstance(positions, int) else None
 
 
-def _check_positions(spec: ModelSpec, config: Any, inputs: tuple[InputSpec, ...]) -> None:
+def _check_positions(spec: ModelSpec, module: nn.Module, config: Any, inputs: tuple[InputSpec, ...]) -> None:
     longest = max((item.shape[-1] for item in inputs if item.name in ("input_ids", "decoder_input_ids")), default=0)
-    positions = _positions(config)
+    positions = _positions(module, config)
     if positions is not None and longest > positions:
         raise UsageError(
             f"{spec.source} has {positions} positions, and the sequence asked for is {longest} long",

@@ -71,13 +71,14 @@ def feed(spec: ModelSpec, module: nn.Module, weights: WeightSource) -> LoadedMod
 
 
 def _keep_in_float32(module: nn.Module, dtype: torch.dtype) -> None:
-    """Give the parameters that the class keeps in float32 (T5's ``wo`` in float16) that dtype."""
+    """Give the tensors that the class keeps in float32 (T5's ``wo`` in float16) that dtype."""
     from transformers.core_model_loading import build_glob_alternation
 
     plan = module._get_dtype_plan(dtype)  # type: ignore[operator]
     if not plan:
         return
     pattern, _, _ = build_glob_alternation(list(plan))
-    for name, parameter in module.named_parameters():
-        if pattern.search(name):
-            parameter.data = parameter.data.to(torch.float32)
+    stored = module.state_dict().keys()  # other buffers aren't loaded, so from_pretrained leaves them alone
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if name in stored and pattern.search(name):
+            tensor.data = tensor.data.to(torch.float32)
