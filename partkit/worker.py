@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import linecache
 import os
 import re
@@ -71,7 +72,8 @@ class Worker:
         timeout = timedelta(seconds=job.timeout_s)
         backend = "cpu:gloo,cuda:nccl" if job.device == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
-        self._context = RankContext(job, rank, world_size, device)
+        control = dist.new_group(backend="gloo", timeout=timeout)
+        self._context = RankContext(job, rank, world_size, device, control)
         self._executor: Executor | None = None
         self._sampler = GpuSampler(device.index if device.type == "cuda" else None)
         self._actions: dict[str, Callable[..., Reply]] = {
@@ -187,17 +189,17 @@ class Worker:
 
     def _links(self) -> Reply:
         """Ping-pong between every pair of ranks in turn; one-way seconds by size on the pair's ranks."""
-        rank, world = self._context.rank, self._context.world_size
+        context, on_cuda = self._context, self._context.device.type == "cuda"
         seconds: dict[str, list[float]] = {}
-        for source in range(world):
-            for target in range(source + 1, world):
-                times = ping_pong(rank, (source, target), self._context.device, None)
-                if times:
-                    seconds[f"{source}-{target}"] = times
-                dist.barrier()
-        device = self._context.device
-        memory = torch.cuda.mem_get_info(device)[1] if device.type == "cuda" else None
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        for pair in itertools.combinations(range(context.world_size), 2):
+            group = dist.new_group(list(pair), backend="nccl") if on_cuda else None
+            times = ping_pong(context.rank, pair, context.device, group)
+            if times:
+                seconds["{}-{}".format(*pair)] = times
+            context.barrier()
+        if not on_cuda:
+            return {"seconds": seconds, "memory_bytes": None, "name": "cpu"}
+        memory, name = torch.cuda.mem_get_info(context.device)[1], torch.cuda.get_device_name(context.device)
         return {"seconds": seconds, "memory_bytes": memory, "name": name}
 
     def _ready(self) -> Executor:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 
 from partkit.executors.clock import call_s, settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
@@ -59,27 +58,27 @@ class PipelineExecutor:
         trace = Trace()
         mine = items[self._place.replica :: self._place.num_replicas]
         settle(self._context.device)
-        dist.barrier()
+        self._context.barrier()
         trace.begin = time.perf_counter()
         with torch.inference_mode():
             if one_at_a_time:
                 for item in items:
                     self._pass([item] if item in mine else [], trace, keep)
-                    dist.barrier()
+                    self._context.barrier()
             else:
                 self._pass(mine, trace, keep)
         settle(self._context.device)
-        dist.barrier()
+        self._context.barrier()
         trace.end = time.perf_counter()
         return trace
 
     def stage_s(self) -> float | None:
         """The stage alone, on whatever its buffers hold, while the other ranks do the same."""
         shared = self._context.world_size * self._job.threads > (os.cpu_count() or 1)
-        dist.barrier()
+        self._context.barrier()
         with torch.inference_mode():
             seconds = call_s(lambda: self._slots.run(0), self._context.device, shared=shared)
-        dist.barrier()
+        self._context.barrier()
         return seconds
 
     def close(self) -> None:

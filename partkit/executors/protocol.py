@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
 
 from partkit.job import Job
 
@@ -22,6 +23,12 @@ class RankContext:
     rank: int
     world_size: int
     device: torch.device
+    control: dist.ProcessGroup
+    """All ranks over gloo: barriers and words between hosts, whatever the devices."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        dist.barrier(group=self.control)
 
 
 @dataclass

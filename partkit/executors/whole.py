@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 
 import torch
-import torch.distributed as dist
 
 from partkit.executors.clock import call_s, settle
 from partkit.executors.loading import flat_outputs, item_inputs, load_job_model
@@ -42,7 +41,7 @@ class WholeModelExecutor:
         """Call the module once for each item; see :class:`Executor`."""
         trace, device = Trace(), self._context.device
         settle(device)
-        dist.barrier()
+        self._context.barrier()
         trace.begin = time.perf_counter()
         with torch.no_grad():
             for item in items:
@@ -56,7 +55,7 @@ class WholeModelExecutor:
                 if keep:
                     trace.outputs[item] = flat_outputs(outputs)
         settle(device)
-        dist.barrier()
+        self._context.barrier()
         trace.end = time.perf_counter()
         if device.type == "cuda":
             trace.busy_s = trace.end - trace.begin
