@@ -33,6 +33,14 @@ class Objective(StrEnum):
     MEMORY = "memory"
 
 
+class Granularity(StrEnum):
+    """Where cuts may be: anywhere, between numbered layers, or between modules' calls."""
+
+    OP = "op"
+    LAYER = "layer"
+    MODULE = "module"
+
+
 @dataclass(frozen=True)
 class ModelOptions:
     """How to build the model and its example inputs."""
@@ -90,7 +98,7 @@ class PlanOptions:
     caps: Annotated[
         list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
     ] = field(default_factory=list)
-    granularity: Annotated[str, typer.Option(help="What a cut may go between: op or module.")] = "op"
+    granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
     replicate: Annotated[bool, typer.Option("--replicate", help="Let several devices share a stage.")] = False
 
     @property
@@ -112,7 +120,7 @@ class PlanOptions:
             objective=self.objective.value,
             memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
             pins=dict(_pin(text) for text in self.pins),
-            granularity=self.granularity,
+            granularity=self.granularity.value,
             replicate=self.replicate,
         )
 

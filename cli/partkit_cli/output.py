@@ -85,7 +85,7 @@ class Output:
         """Tell what is wrong with the command line in one sentence; returns the exit code."""
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "partkit"
-        message = " ".join(error.format_message().split()).rstrip(".")
+        message = " ".join(error.format_message().split()).rstrip(".?")
         print(f"{command}: {message}; see '{command} --help'", file=sys.stderr, flush=True)
         return error.exit_code
 

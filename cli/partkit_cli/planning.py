@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def is_file(model: str) -> bool:
     """True when MODEL means a JSON file rather than a model to build."""
-    return model.endswith(".json") or (":" not in model and Path(model).is_file())
+    return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
 
 
 def profile_of(
