@@ -1,12 +1,12 @@
-"""How long-running work tells how far it is, without knowing who listens."""
+"""How long work tells how far it is."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with a label, the steps done and the steps in all."""
 
 
-class Progress(Protocol):
-    """Called with what is being done, how many steps are done and how many there are (0: unknown)."""
-
-    def __call__(self, label: str, done: int, total: int, /) -> None:
-        """Take note of one step."""
+def silent(_label: str, _done: int, _total: int) -> None:
+    """Tell nobody."""

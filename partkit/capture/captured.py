@@ -1,0 +1,98 @@
+"""The captured graph: what capture gives, and what profiling, planning and cutting work on."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from partkit.document import digest
+from partkit.model import ModelSpec
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A parameter, buffer or constant that the graph reads."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    is_parameter: bool
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the dense tensor."""
+        return _num_elements(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A model as one graph.
+
+    ``graph`` has placeholders named as ``spec.inputs``, ``get_attr`` nodes whose targets are keys of
+    ``tensors``, ``call_function`` nodes and an output of flat leaves; ``out_spec`` rebuilds the model's
+    own output structure from the leaves. ``values`` holds the real buffers and constants.
+    """
+
+    spec: ModelSpec
+    graph: fx.Graph
+    tensors: Mapping[str, TensorInfo]
+    values: Mapping[str, torch.Tensor]
+    submodules: Mapping[str, torch.nn.Module]
+    out_spec: pytree.TreeSpec
+    free: frozenset[str] = field(default_factory=frozenset)
+    """Names of nodes that depend on no model input."""
+
+    @property
+    def nodes(self) -> dict[str, fx.Node]:
+        """Graph nodes by name, in order."""
+        return {node.name: node for node in self.graph.nodes}
+
+
+def structure_digest(captured: Capture) -> str:
+    """SHA-256 over operations, arguments, shapes, dtypes and the names of parameters."""
+    lines = [
+        [node.op, node.name, str(node.target), str(node.args), str(node.kwargs), str(_shapes(node))]
+        for node in captured.graph.nodes
+    ]
+    tensors = {name: [list(info.shape), str(info.dtype)] for name, info in sorted(captured.tensors.items())}
+    return digest([lines, tensors])
+
+
+def value_bytes(node: fx.Node) -> int:
+    """Bytes of a node's value when sent: dense, one after the other; 8 for each plain number."""
+    total = 0
+    for leaf in pytree.tree_leaves(node.meta.get("val")):
+        total += _num_elements(leaf.shape) * leaf.dtype.itemsize if isinstance(leaf, torch.Tensor) else 8
+    return total
+
+
+def module_path(node: fx.Node) -> str:
+    """Path of the innermost nn.Module that a node came from; '' for the top."""
+    stack = node.meta.get("nn_module_stack")
+    if not stack:
+        return ""
+    path = str(list(stack.values())[-1][0])
+    return path.removeprefix("L['self'].").removeprefix("L['self']")
+
+
+def _num_elements(shape: tuple[Any, ...]) -> int:
+    count = 1
+    for size in shape:
+        hint = getattr(getattr(size, "node", None), "hint", None)
+        count *= int(hint if hint is not None else size)
+    return count
+
+
+def _shapes(node: fx.Node) -> list[Any]:
+    leaves = pytree.tree_leaves(node.meta.get("val"))
+    return [(list(leaf.shape), str(leaf.dtype)) if isinstance(leaf, torch.Tensor) else str(leaf) for leaf in leaves]
+
+
+def is_pick(node: fx.Node) -> bool:
+    """True for the choice of one element out of an operation's tuple of results."""
+    return node.op == "call_function" and node.target is operator.getitem

@@ -1,0 +1,26 @@
+"""Executors: one way of running a model a file, all behind the same three calls."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from partkit.errors import UsageError
+from partkit.executors.protocol import Executor, RankContext
+
+EXECUTORS = {
+    "single": "partkit.executors.single:SingleExecutor",
+    "pipeline": "partkit.executors.pipeline:PipelineExecutor",
+    "dispatch": "partkit.executors.dispatch:DispatchExecutor",
+    "fsdp": "partkit.executors.fsdp:FsdpExecutor",
+}
+"""Executor classes by name; adding one is a new file and a line here."""
+
+
+def make_executor(context: RankContext) -> Executor:
+    """This rank's part of the job's executor. Raises :class:`UsageError` for an unknown name."""
+    name = context.job.executor
+    if name not in EXECUTORS:
+        raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
+    module, _, attribute = EXECUTORS[name].partition(":")
+    executor: Executor = getattr(import_module(module), attribute)(context)
+    return executor

@@ -1,0 +1,38 @@
+"""Devices' own idea of time: how a rank waits for its device and times work on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+_STAGE_BUDGET_S = 2.0
+_STAGE_MIN_CALLS = 5
+_STAGE_MAX_CALLS = 400
+
+
+def settle(device: torch.device) -> None:
+    """Return once the device is idle."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def call_s(call: Callable[[], object], device: torch.device, *, shared: bool) -> float:
+    """Median seconds of one call, over at least five calls and about two seconds.
+
+    ``shared``: more ranks than cores, so that only the processor time of the call counts.
+    """
+    clock = time.process_time if shared and device.type == "cpu" else time.perf_counter
+    samples: list[float] = []
+    call()
+    settle(device)
+    start = time.perf_counter()
+    while len(samples) < _STAGE_MIN_CALLS or (
+        time.perf_counter() - start < _STAGE_BUDGET_S and len(samples) < _STAGE_MAX_CALLS
+    ):
+        begin = clock()
+        call()
+        settle(device)
+        samples.append(clock() - begin)
+    return sorted(samples)[len(samples) // 2]

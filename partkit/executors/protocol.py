@@ -1,0 +1,68 @@
+"""What every executor offers on each of its ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+
+from partkit.job import Job
+
+Leaves = list[torch.Tensor | None]
+"""A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
+
+
+@dataclass(frozen=True)
+class RankContext:
+    """What a rank knows of itself."""
+
+    job: Job
+    rank: int
+    world_size: int
+    device: torch.device
+    control: dist.ProcessGroup
+    """All ranks over gloo: barriers and words between hosts, whatever the devices."""
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        dist.barrier(group=self.control)
+
+
+@dataclass
+class Trace:
+    """What one rank saw of a run. Times are ``time.perf_counter()``, one clock for all ranks of a host."""
+
+    begin: float = 0.0
+    end: float = 0.0
+    busy_s: float = 0.0
+    """Seconds within [begin, end] in which this rank computed."""
+    entered: list[float] = field(default_factory=list)
+    """When each item went in, on the rank that feeds the model."""
+    finished: list[float] = field(default_factory=list)
+    """When each output was complete, on ranks that return outputs."""
+    outputs: dict[int, Leaves] = field(default_factory=dict)
+    """Outputs by item, where they were asked for."""
+
+
+class Executor(Protocol):
+    """One way of running a model. Every rank makes the same calls in the same order."""
+
+    is_data_parallel: bool
+    """True where each rank runs items of its own, so that rates add up over ranks."""
+
+    def __init__(self, context: RankContext) -> None: ...
+
+    def load(self) -> None:
+        """Build this rank's part and its weights; nothing is timed yet."""
+
+    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+        """Run items (numbers of synthetic inputs); ``keep`` their outputs; devices are idle before and after."""
+
+    def stage_s(self) -> float | None:
+        """Seconds of this rank's own computation for one item, measured now; None where it has no stage."""
+
+    def close(self) -> None:
+        """Release what must go before the process group does."""

@@ -1,0 +1,39 @@
+"""What a group of ranks is asked to be: one executor, one plan, one kind of device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from partkit.document import Record
+from partkit.model import ModelSpec
+from partkit.plan import Plan
+
+DeviceType = Literal["cpu", "cuda"]
+
+
+class Job(Record):
+    """The whole order for a worker group, written once and read by each rank."""
+
+    executor: str
+    model: ModelSpec
+    plan: Plan | None = None
+    device: DeviceType = "cpu"
+    devices: tuple[int, ...] = (0,)
+    """Device index of each rank."""
+    threads: int = Field(default=1, ge=1)
+    """Intra-op threads of each rank on the CPU."""
+    num_slots: int = Field(default=2, ge=1)
+    """Items that an edge can hold at once."""
+    num_inputs: int = Field(default=4, ge=1)
+    """Distinct synthetic items that a run cycles through."""
+    num_parts: int = Field(default=1, ge=1)
+    """Devices that an executor within one process spreads the model over."""
+    allow_code: bool = False
+    timeout_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes in the group."""
+        return len(self.devices)

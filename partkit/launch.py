@@ -1,0 +1,244 @@
+"""Start ranks, give them orders, collect their answers and, when one fails, say which and why.
+
+Ranks are started by ``torch.distributed.elastic.multiprocessing`` (the layer under torchrun's agent), because
+several groups must be alive at once when executors are compared in turns. The parent holds a TCPStore on a
+port that the system chose; orders and answers travel through it as JSON:
+
+    parent   set command/0 {"action": "load"}           ... set command/1 {"action": "run"} ...
+    rank r   wait command/0 . load . set reply/0/r {..}  ... wait command/1 ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self
+
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, Std, start_processes
+
+from partkit.errors import MachineError, RankFailedError
+from partkit.job import Job
+
+Reply = dict[str, Any]
+
+_POLL_S = 0.05
+_STOP_S = 10
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failing rank wrote about itself before it ended."""
+
+    rank: int
+    message: str
+    at: float
+    is_consequence: bool
+    """True where the rank only lost a peer."""
+    exit_code: int = 5
+
+
+class WorkerGroup:
+    """The ranks of one job, started on this host; a context manager that leaves nothing running."""
+
+    def __init__(self, job: Job, *, port: int | None = None) -> None:
+        self.job = job
+        self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
+        self._store = _open_store(port)
+        self._num_calls = 0
+        (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+        self._context: PContext | None = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
+        """Give all ranks an order and return their answers by rank.
+
+        Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
+        (the job's ``timeout_s`` by default).
+        """
+        number = self.post(action, **payload)
+        return self.collect(number, timeout_s=timeout_s)
+
+    def post(self, action: str, **payload: Any) -> int:
+        """Give all ranks an order without waiting; returns its number for :meth:`collect`."""
+        number = self._num_calls
+        self._store.set(f"command/{number}", json.dumps({"action": action, **payload}))
+        self._num_calls += 1
+        return number
+
+    def collect(self, number: int, *, timeout_s: float | None = None) -> list[Reply]:
+        """The answers to an order, by rank."""
+        keys = [f"reply/{number}/{rank}" for rank in range(self.job.num_ranks)]
+        limit = self.job.timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + limit
+        while not self._store.check(keys):
+            self.raise_if_failed()
+            if time.monotonic() > deadline:
+                late = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
+                self._kill()
+                raise RankFailedError(
+                    f"{_ranks(late)} of {self.job.executor} gave no answer within {limit:.0f} s and was stopped",
+                    hint=f"see the log in {self.log_dir}",
+                )
+            time.sleep(_POLL_S)
+        return [json.loads(self._store.get(key)) for key in keys]
+
+    def raise_if_failed(self) -> None:
+        """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
+        if self._context is None or self._context.wait(0) is None:
+            return
+        codes = {rank: process.proc.returncode for rank, process in _handlers(self._context).items()}
+        self._context = None
+        raise self._first_cause(codes)
+
+    def pids(self) -> dict[int, int]:
+        """Process id by rank."""
+        return dict(self._context.pids()) if self._context is not None else {}
+
+    def close(self) -> None:
+        """Ask the ranks to stop; end those that have not after a few seconds."""
+        if self._context is None:
+            return
+        with contextlib.suppress(dist.DistError):
+            self.post("stop")
+        deadline = time.monotonic() + _STOP_S
+        with contextlib.suppress(KeyboardInterrupt):
+            while time.monotonic() < deadline:
+                if all(process.proc.poll() is not None for process in _handlers(self._context).values()):
+                    break
+                time.sleep(_POLL_S)
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._context is not None:
+            context, self._context = self._context, None
+            context.close(death_sig=signal.SIGKILL, timeout=5)
+
+    def _start(self) -> PContext:
+        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we tell failures ourselves
+        ranks = range(self.job.num_ranks)
+        with _handlers_kept():
+            return start_processes(
+                name=self.job.executor,
+                entrypoint=sys.executable,
+                args={rank: ("-m", "partkit.worker", str(self.log_dir)) for rank in ranks},
+                envs={rank: self._environment(rank) for rank in ranks},
+                logs_specs=DefaultLogsSpecs(log_dir=str(self.log_dir), redirects=Std.ALL),
+            )
+
+    def _environment(self, rank: int) -> dict[str, str]:
+        world, threads = str(self.job.num_ranks), str(self.job.threads)
+        package_root = str(Path(__file__).resolve().parent.parent)
+        paths = [package_root, str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        return {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": world,
+            "LOCAL_WORLD_SIZE": world,
+            "LOCAL_SIZE": world,  # DeepSpeed's shared-memory all-reduce reads this one
+            "PARTKIT_STORE": f"127.0.0.1:{self._store.port}",
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+        }
+
+    def _first_cause(self, codes: dict[int, int | None]) -> RankFailedError:
+        where = f"the log is in {self.log_dir}"
+        told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
+        for rank, code in sorted(codes.items()):
+            if code is not None and code < 0 and code != -signal.SIGTERM and all(f.rank != rank for f in told):
+                name = signal.Signals(-code).name
+                return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
+        if told:
+            error = RankFailedError(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
+            error.exit_code = told[0].exit_code
+            return error
+        rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
+        return RankFailedError(f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}", hint=where)
+
+    def _describe(self, rank: int) -> str:
+        device = "cpu" if self.job.device == "cpu" else f"cuda:{self.job.devices[rank]}"
+        return f"rank {rank} of {self.job.num_ranks} ({self.job.executor} on {device})"
+
+    def _activity(self, rank: int) -> str:
+        key = f"status/{rank}"
+        return f" during '{self._store.get(key).decode()}'" if self._store.check([key]) else " while starting"
+
+
+def write_failure(log_dir: Path, failure: Failure) -> None:
+    """Called by a failing rank: leave word of the cause for the parent."""
+    (log_dir / f"failure-{failure.rank}.json").write_text(json.dumps(failure.__dict__), encoding="utf-8")
+
+
+def read_failures(log_dir: Path) -> list[Failure]:
+    """What failing ranks wrote."""
+    return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
+
+
+def serve(store: dist.Store, rank: int, handle: Callable[[str, Reply], Reply]) -> None:
+    """Answer orders until ``stop``; what a rank does all its life."""
+    number = 0
+    while True:
+        key = f"command/{number}"
+        store.wait([key], timedelta(days=7))
+        command = json.loads(store.get(key))
+        action = command.pop("action")
+        if action == "stop":
+            return
+        store.set(f"status/{rank}", action)
+        store.set(f"reply/{number}/{rank}", json.dumps(handle(action, command)))
+        number += 1
+
+
+def connect(timeout_s: float) -> dist.TCPStore:
+    """A rank's connection to its parent's store."""
+    host, _, port = os.environ["PARTKIT_STORE"].rpartition(":")
+    return dist.TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+
+
+def _open_store(port: int | None) -> dist.TCPStore:
+    try:
+        return dist.TCPStore("127.0.0.1", port or 0, is_master=True, wait_for_workers=False)
+    except dist.DistNetworkError:
+        raise MachineError(
+            f"port {port} is in use on this machine", hint="give another --port, or none to let the system choose"
+        ) from None
+
+
+def _handlers(context: PContext) -> dict[int, Any]:
+    handlers: dict[int, Any] = context.subprocess_handlers  # type: ignore[attr-defined]
+    return handlers
+
+
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Undo the signal handlers that torch elastic installs: Ctrl-C stays a KeyboardInterrupt for the caller."""
+    try:
+        before = {number: signal.getsignal(number) for number in _HANDLED}
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # not the main thread: torch elastic installs none either
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _ranks(ranks: list[int]) -> str:
+    names = ", ".join(str(rank) for rank in ranks)
+    return f"rank {names}" if len(ranks) == 1 else f"ranks {names}"

@@ -1,0 +1,83 @@
+"""A captured graph and times by node -> a Profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from partkit.capture import Capture, is_pick, module_path, value_bytes
+from partkit.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
+
+
+def assemble(
+    captured: Capture,
+    time_s_by_node: Mapping[str, float],
+    *,
+    device: ProfiledDevice,
+    method: str,
+    scale: float = 1.0,
+    provenance: Mapping[str, object] | None = None,
+) -> Profile:
+    """Make the profile of a captured graph; nodes without a time (inputs, free nodes, views folded away) get 0."""
+    groups = _groups(captured.graph)
+    nodes = [
+        _node(captured, node, time_s_by_node.get(node.name, 0.0), groups.get(node.name))
+        for node in captured.graph.nodes
+        if node.op != "get_attr"
+    ]
+    edges = [
+        (source.name, node.name)
+        for node in captured.graph.nodes
+        for source in node.all_input_nodes
+        if source.op != "get_attr"
+    ]
+    return Profile(
+        model=captured.spec,
+        device=device,
+        method=method,
+        nodes=tuple(nodes),
+        edges=tuple(edges),
+        parameters={name: info.num_bytes for name, info in captured.tensors.items()},
+        calibration=Calibration(scale=scale),
+        provenance=dict(provenance or {}),
+    )
+
+
+def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) -> Node:
+    names = [str(source.target) for source in node.all_input_nodes if source.op == "get_attr"]
+    tensors = {name: captured.tensors[name] for name in names if name in captured.tensors}
+    is_free = node.name in captured.free
+    return Node(
+        name=node.name,
+        module=module_path(node),
+        op={"placeholder": INPUT_OP, "output": OUTPUT_OP}.get(node.op, str(node.target)),
+        time_s=0.0 if is_free else time_s,
+        parameters=tuple(tensors),
+        param_bytes=sum(info.num_bytes for info in tensors.values() if info.is_parameter),
+        buffer_bytes=sum(info.num_bytes for info in tensors.values() if not info.is_parameter),
+        output_bytes=0 if node.op == "output" else value_bytes(node),
+        free=is_free,
+        group=group,
+    )
+
+
+def _groups(graph: fx.Graph) -> dict[str, str]:
+    """Nodes that no cut may part: a tuple's producer and what picks from it, a plain number and its users."""
+    groups: dict[str, str] = {}
+    for node in graph.nodes:
+        if is_pick(node):
+            producer = node.args[0]
+            assert isinstance(producer, fx.Node)
+            groups[producer.name] = groups[node.name] = groups.get(producer.name, f"results of {producer.name}")
+        elif node.op == "call_function" and _is_number(node):
+            label = groups.get(node.name, f"number {node.name}")
+            for member in (node, *node.users):
+                groups[member.name] = label
+    return groups
+
+
+def _is_number(node: fx.Node) -> bool:
+    leaves = pytree.tree_leaves(node.meta.get("val"))
+    return bool(leaves) and not any(hasattr(leaf, "shape") for leaf in leaves)

@@ -1,0 +1,194 @@
+"""Node times as measured on the device, in the mode and with the thread count that a stage will have.
+
+CPU: whole passes over the graph with a clock around each node, so that caches are as warm or cold as in a
+run. CUDA: eager timing would measure launches, so each distinct operation is captured several times over in a
+small CUDA graph and its replay is timed. Both are then calibrated against the whole graph as it really runs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+Progress = Callable[[str, int, int], None]
+
+_CPU_BUDGET_S = 4.0
+_CPU_MIN_PASSES = 5
+_CPU_MAX_PASSES = 200
+_CUDA_COPIES = 20
+_CUDA_REPLAYS = 5
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Seconds by node name, and whole-graph time over their sum."""
+
+    time_s_by_node: dict[str, float]
+    scale: float
+
+
+def measure_nodes(
+    module: fx.GraphModule, inputs: Sequence[torch.Tensor], *, progress: Progress | None = None
+) -> Measurement:
+    """Time every operation of a materialised graph on the device that its inputs are on."""
+    on_cuda = inputs[0].is_cuda if inputs else False
+    times = _time_on_cuda(module, inputs, progress) if on_cuda else _time_on_cpu(module, inputs, progress)
+    whole = whole_cuda_s(module, inputs) if on_cuda else whole_cpu_s(module, inputs)
+    total = sum(times.values())
+    return Measurement(times, whole / total if total > 0 else 1.0)
+
+
+def whole_cpu_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> float:
+    """Median seconds of one call on the CPU, over at least five calls and about two seconds."""
+    times: list[float] = []
+    start = time.perf_counter()
+    with torch.inference_mode():
+        module(*inputs)
+        while len(times) < _CPU_MIN_PASSES or (
+            time.perf_counter() - start < _CPU_BUDGET_S / 2 and len(times) < _CPU_MAX_PASSES
+        ):
+            begin = time.perf_counter()
+            module(*inputs)
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> float:
+    """Seconds of one replay of the whole call as a CUDA graph."""
+    with torch.inference_mode():
+        return _replay_s(lambda: module(*inputs), copies=1)
+
+
+# --- CPU ----------------------------------------------------------------------------------------------------
+
+
+def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], progress: Progress | None) -> dict[str, float]:
+    times: dict[str, list[float]] = {}
+    passes = _NodePasses(module)
+    with torch.inference_mode():
+        begin = time.perf_counter()
+        passes.run(inputs, lambda _node, call: call())
+        count = round(_CPU_BUDGET_S / max(time.perf_counter() - begin, 1e-6))
+        count = min(max(count, _CPU_MIN_PASSES), _CPU_MAX_PASSES)
+
+        def clocked(node: fx.Node, call: Callable[[], Any]) -> Any:
+            start = time.perf_counter()
+            value = call()
+            times.setdefault(node.name, []).append(time.perf_counter() - start)
+            return value
+
+        for done in range(count):
+            if progress is not None:
+                progress("Profiling nodes", done, count)
+            passes.run(inputs, clocked)
+    return {name: statistics.median(samples) for name, samples in times.items()}
+
+
+class _NodePasses:
+    """Runs a graph node by node, each value dropped after its last use as generated code does."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        self.module = module
+        self.nodes = list(module.graph.nodes)
+        self.dead_after: dict[fx.Node, list[fx.Node]] = {}
+        for node in self.nodes:
+            if node.users and node.op != "get_attr":
+                last = max(node.users, key=self.nodes.index)
+                self.dead_after.setdefault(last, []).append(node)
+        self.held = {node: getattr(module, str(node.target)) for node in self.nodes if node.op == "get_attr"}
+
+    def run(self, inputs: Sequence[torch.Tensor], around: Callable[[fx.Node, Callable[[], Any]], Any]) -> None:
+        """One pass; ``around(node, call)`` must return ``call()``."""
+        values: dict[fx.Node, Any] = dict(self.held)
+        waiting = iter(inputs)
+        for node in self.nodes:
+            if node.op == "placeholder":
+                values[node] = next(waiting)
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                assert callable(node.target)
+                function: Callable[..., Any] = node.target
+                values[node] = around(node, lambda f=function, a=args, k=kwargs: f(*a, **k))  # type: ignore[misc]
+            for dead in self.dead_after.get(node, ()):
+                del values[dead]
+
+
+# --- CUDA ---------------------------------------------------------------------------------------------------
+
+
+def _time_on_cuda(
+    module: fx.GraphModule, inputs: Sequence[torch.Tensor], progress: Progress | None
+) -> dict[str, float]:
+    """Time each distinct operation (function, shapes, strides, constants) once; equal ones share the figure."""
+    seconds_by_signature: dict[str, float] = {}
+    times: dict[str, float] = {}
+    passes = _NodePasses(module)
+    count = sum(node.op == "call_function" for node in passes.nodes)
+
+    def replayed(node: fx.Node, call: Callable[[], Any]) -> Any:
+        value = call()
+        signature = _signature(node, call)
+        if signature not in seconds_by_signature:
+            seconds_by_signature[signature] = _node_replay_s(call)
+        times[node.name] = seconds_by_signature[signature]
+        if progress is not None:
+            progress("Profiling nodes", len(times), count)
+        return value
+
+    with torch.inference_mode():
+        passes.run(inputs, replayed)
+    return times
+
+
+def _signature(node: fx.Node, call: Callable[[], Any]) -> str:
+    defaults = call.__defaults__  # type: ignore[attr-defined]
+
+    def describe(leaf: object) -> object:
+        return (tuple(leaf.shape), leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+
+    return f"{node.target}{fx.node.map_aggregate(defaults[1:], describe)}"
+
+
+def _node_replay_s(call: Callable[[], Any]) -> float:
+    try:
+        return _replay_s(call, copies=_CUDA_COPIES)
+    except RuntimeError:  # an operation that synchronises cannot be captured: its eager time is what it costs
+        torch.cuda.synchronize()
+        return _eager_s(call)
+
+
+def _replay_s(call: Callable[[], Any], *, copies: int) -> float:
+    """Seconds of one call inside a CUDA graph that holds it ``copies`` times."""
+    call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = [call() for _ in range(copies)]
+    graph.replay()
+    samples = []
+    for _ in range(_CUDA_REPLAYS):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        samples.append(start.elapsed_time(end) / 1e3 / copies)
+    del kept
+    return statistics.median(samples)
+
+
+def _eager_s(call: Callable[[], Any]) -> float:
+    samples = []
+    for _ in range(_CUDA_REPLAYS):
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        call()
+        torch.cuda.synchronize()
+        samples.append(time.perf_counter() - begin)
+    return statistics.median(samples)

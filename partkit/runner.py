@@ -1,0 +1,250 @@
+"""Run a plan on ranks, check its outputs against the unsplit model and measure it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from partkit.errors import MachineError
+from partkit.job import DeviceType, Job
+from partkit.launch import Reply, WorkerGroup
+from partkit.machine import num_cores, num_cuda_devices, resolve_device
+from partkit.measure import describe_environment, percentile
+from partkit.plan import Plan
+from partkit.progress import Progress, silent
+from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
+
+_CHECKED_ITEMS = 4
+_WARM_ITEMS = 6
+_MIN_ITEMS = 12
+_P95_ITEMS = 20
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run and measure a plan."""
+
+    items: int | None = None
+    """Items of the timed run; None: as many as fill ``seconds``."""
+    seconds: float = 10.0
+    check: bool = True
+    device: str = "auto"
+    threads: int | None = None
+    """Intra-op threads of each rank on the CPU; None: as the plan's profile was measured."""
+    mode: Literal["throughput", "latency"] = "throughput"
+    port: int | None = None
+    allow_code: bool = False
+    latency_items: int = _P95_ITEMS
+
+
+def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult:
+    """Run a plan as the executor that it names and measure it.
+
+    Raises :class:`MachineError` where the plan's devices are missing and :class:`RankFailedError` when a
+    rank dies. A failed check does not raise: ``result.check.passed`` is False.
+    """
+    options, tell = options or RunOptions(), progress or silent
+    job = job_of(plan, plan.executor, options)
+    with WorkerGroup(job, port=options.port) as group:
+        reference = make_reference(job, tell) if options.check else None
+        tell("Loading stages", 1, 4)
+        group.call("load")
+        tell("Checking outputs", 2, 4)
+        check = check_outputs(group, reference)
+        tell("Measuring", 3, 4)
+        measured = measure_group(group, options)
+        tell("Measuring", 4, 4)
+        if reference is not None:
+            reference.unlink()
+        environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
+    return _result(plan, job, check, measured, environment)
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
+    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    device = _device_for(plan, options.device)
+    devices = tuple(index for stage in plan.stages for index in stage.devices)
+    if device == "cuda":
+        _require_devices(devices, plan)
+    whole = executor in ("single", "dispatch")
+    return Job(
+        executor=executor,
+        model=plan.model,
+        plan=plan,
+        device=device,
+        devices=devices[:1] if whole else devices,
+        threads=options.threads or planned_threads(plan),
+        num_parts=len(devices),
+        allow_code=options.allow_code,
+    )
+
+
+def planned_threads(plan: Plan) -> int:
+    """Intra-op threads that the plan's profile was measured with."""
+    threads = plan.cluster.provenance.get("threads", 1)
+    return threads if isinstance(threads, int) else 1
+
+
+def _device_for(plan: Plan, asked: str) -> DeviceType:
+    if asked != "auto":
+        return resolve_device(asked)
+    planned = plan.cluster.devices[0].type
+    if planned == "cuda" and num_cuda_devices() == 0:
+        raise MachineError(
+            f"the plan is for {len(plan.stages)} CUDA devices and this machine has none",
+            hint="run it with --device cpu, or re-plan here with 'partkit plan'",
+        )
+    return "cuda" if planned == "cuda" else "cpu"
+
+
+def _require_devices(devices: Sequence[int], plan: Plan) -> None:
+    found = num_cuda_devices()
+    if max(devices) >= found:
+        raise MachineError(
+            f"the plan has {len(plan.stages)} stages on devices {', '.join(map(str, devices))}, and this machine has "
+            f"{found} CUDA device{'s' if found != 1 else ''}",
+            hint=f"run it with --device cpu, or re-plan with 'partkit plan {plan.model.source} --stages {found}'",
+        )
+
+
+# --- the steps of a run -------------------------------------------------------------------------------------
+
+
+def make_reference(job: Job, tell: Progress) -> Path:
+    """Outputs of the unsplit model for the checked items, written to a file by a process of its own."""
+    single = job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
+    tell("Running the unsplit model", 0, 4)
+    with WorkerGroup(single) as group:
+        group.call("load")
+        path = group.log_dir / "reference.safetensors"
+        group.call("reference", items=_CHECKED_ITEMS, path=str(path))
+    return path
+
+
+def check_outputs(group: WorkerGroup, reference: Path | None) -> Check:
+    """Compare a group's outputs with the reference's."""
+    dtype = group.job.model.dtype
+    if reference is None:
+        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=None)
+    replies = group.call("check", items=_CHECKED_ITEMS, path=str(reference))
+    told = [reply for reply in replies if "matches" in reply]
+    largest = max(reply["max_abs"] for reply in told)
+    tolerance = TOLERANCES[dtype] * max(1.0, largest)
+    differences = [reply["max_abs_diff"] for reply in told]
+    worst = None if None in differences else max(differences)
+    passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance
+    return Check(max_abs_diff=worst, tolerance=tolerance, passed=passed)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a group told of its timed runs, by rank."""
+
+    stage_s: list[float | None]
+    runs: list[Reply]
+    items: int
+    samples_per_s: float
+    steady_per_s: float
+    latencies_s: list[float]
+
+
+def measure_group(group: WorkerGroup, options: RunOptions) -> Measured:
+    """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
+    stage_s = [reply["seconds"] for reply in group.call("stage")]
+    rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
+    items = options.items or max(_MIN_ITEMS, math.ceil(rate * options.seconds / group.job.model.batch))
+    runs = group.call("run", items=items)
+    samples_per_s, steady_per_s = overall_rate(runs, group.job)
+    num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
+    single = group.call("run", items=num_single, one_at_a_time=True)
+    return Measured(stage_s, runs, items, samples_per_s, steady_per_s, _latencies(single))
+
+
+def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
+    """Samples/s from the first rank's start to the last one's end, and in steady state."""
+    batch = job.model.batch
+    window = max(run["end"] for run in runs) - min(run["begin"] for run in runs)
+    finished = sum(run["finished"] for run in runs)
+    rates = [run["steady_per_s"] for run in runs if run["finished"]]
+    overall = finished * batch / window
+    steady = sum(rates) * batch if all(rate is not None for rate in rates) else overall
+    return overall, steady
+
+
+def _latencies(runs: Sequence[Reply]) -> list[float]:
+    if all(run["entered_at"] and run["finished_at"] for run in runs):  # every rank runs whole items of its own
+        pairs = [pair for run in runs for pair in zip(run["entered_at"], run["finished_at"], strict=True)]
+    else:
+        entered = sorted(at for run in runs for at in run["entered_at"])
+        finished = sorted(at for run in runs for at in run["finished_at"])
+        pairs = list(zip(entered, finished, strict=True))
+    return [finish - enter for enter, finish in pairs]
+
+
+def _result(plan: Plan, job: Job, check: Check, measured: Measured, environment: dict[str, Any]) -> RunResult:
+    stages = _stage_times(plan, measured.stage_s)
+    slowest = max((stage.measured_s / len(plan.stages[stage.index].devices) for stage in stages), default=None)
+    steady = measured.steady_per_s
+    return RunResult(
+        executor=job.executor,
+        samples_per_s=measured.samples_per_s,
+        steady_samples_per_s=steady,
+        latency_s=Latency(p50=percentile(measured.latencies_s, 0.5), p95=percentile(measured.latencies_s, 0.95)),
+        items=measured.items,
+        batch=job.model.batch,
+        check=check,
+        stages=stages,
+        bottleneck_efficiency=None if slowest is None else steady * slowest / job.model.batch,
+        prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
+        ranks=tuple(rank_use(job, rank, run) for rank, run in enumerate(measured.runs)),
+        environment=environment,
+        warnings=tuple(_warnings(plan, job, measured)),
+    )
+
+
+def _stage_times(plan: Plan, stage_s: Sequence[float | None]) -> tuple[StageTime, ...]:
+    times, rank = [], 0
+    for stage in plan.stages:
+        replicas = [seconds for seconds in stage_s[rank : rank + len(stage.devices)] if seconds is not None]
+        rank += len(stage.devices)
+        if replicas:
+            times.append(StageTime(index=stage.index, predicted_s=stage.compute_s, measured_s=max(replicas)))
+    return tuple(times)
+
+
+def rank_use(job: Job, rank: int, run: Reply) -> RankUse:
+    """One rank's part of a run result."""
+    return RankUse(
+        rank=rank,
+        device="cpu" if job.device == "cpu" else f"cuda:{job.devices[rank]}",
+        busy=run["busy"],
+        gpu_util_mean=run["gpu_util_mean"],
+        gpu_util_max=run["gpu_util_max"],
+        peak_bytes=run["peak_bytes"],
+        host_peak_bytes=run["host_peak_bytes"],
+    )
+
+
+def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
+    told = []
+    needed, cores = job.num_ranks * job.threads, num_cores()
+    if job.device == "cpu" and needed > cores:
+        told.append(
+            f"{job.num_ranks} ranks of {job.threads} thread(s) share {cores} cores: stages wait for a core, "
+            "stage times are processor time, and bottleneck_efficiency cannot reach 1"
+        )
+    planned = plan.cluster.devices[0].type
+    if planned != job.device:
+        told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")
+    if len(measured.latencies_s) < _P95_ITEMS:
+        told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
+    return told

@@ -1,0 +1,38 @@
+"""The values of one edge in one byte buffer a slot: one send for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from partkit.stages import ValueSpec
+
+ALIGNMENT = 256
+"""Bytes; every dtype and vector load is aligned at this."""
+
+
+def pack(sizes: Sequence[int], alignment: int = ALIGNMENT) -> tuple[list[int], int]:
+    """Offsets of values of ``sizes`` bytes in one buffer, and the buffer's bytes.
+
+    >>> pack([10, 4], alignment=8)
+    ([0, 16], 24)
+    """
+    offsets: list[int] = []
+    end = 0
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // alignment) * alignment
+    return offsets, end
+
+
+class SlotBuffer:
+    """One slot of an edge: a byte buffer and typed tensors over it, one for each value in order."""
+
+    def __init__(self, values: Sequence[ValueSpec], device: torch.device) -> None:
+        offsets, total = pack([value.num_bytes for value in values])
+        self.bytes = torch.zeros(max(total, 1), dtype=torch.uint8, device=device)
+        self.tensors = [
+            self.bytes[offset : offset + value.num_bytes].view(value.dtype).view(value.shape)
+            for value, offset in zip(values, offsets, strict=True)
+        ]

@@ -1,0 +1,255 @@
+"""A rank: takes orders from its parent (or from rank 0 under torchrun) until told to stop."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import linecache
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from partkit.errors import PartkitError, RankFailedError
+from partkit.executors import Executor, RankContext, make_executor
+from partkit.executors.clock import settle
+from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
+from partkit.executors.protocol import Leaves, Trace
+from partkit.job import Job
+from partkit.launch import Failure, Reply, connect, serve, write_failure
+from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
+from partkit.profile import ProfiledDevice
+from partkit.profilers.assemble import assemble
+from partkit.profilers.measured import measure_nodes
+from partkit.stages import cut, materialise
+from partkit.transport.probe import ping_pong
+
+_PR_SET_PDEATHSIG = 1
+_SETTLED_AFTER = 0.2
+"""Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
+
+
+def main() -> int:
+    """Entry point of ``python -m partkit.worker LOG_DIR``; the exit code is the fault's."""
+    log_dir = Path(sys.argv[1])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a parent killed outright takes its ranks along
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    job = Job.model_validate_json((log_dir / "job.json").read_text(encoding="utf-8"))
+    try:
+        store = connect(job.timeout_s)
+        worker = Worker(job, rank, world_size, dist.PrefixStore("group", store))
+        serve(store, rank, worker.handle)
+        worker.close()
+    except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
+        traceback.print_exc()
+        failure = _describe(error, rank)
+        write_failure(log_dir, failure)
+        sys.stderr.flush()
+        os._exit(failure.exit_code)  # other threads may be stuck in a collective: do not wait for them
+    return 0
+
+
+class Worker:
+    """One rank of a job."""
+
+    def __init__(self, job: Job, rank: int, world_size: int, store: dist.Store) -> None:
+        device = torch.device("cpu")
+        if job.device == "cuda":
+            device = torch.device("cuda", job.devices[rank])
+            torch.cuda.set_device(device)
+        torch.set_num_threads(job.threads)
+        timeout = timedelta(seconds=job.timeout_s)
+        backend = "cpu:gloo,cuda:nccl" if job.device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+        control = dist.new_group(backend="gloo", timeout=timeout)
+        self._context = RankContext(job, rank, world_size, device, control)
+        self._executor: Executor | None = None
+        self._sampler = GpuSampler(device.index if device.type == "cuda" else None)
+        self._actions: dict[str, Callable[..., Reply]] = {
+            "load": self._load,
+            "reference": self._reference,
+            "check": self._check,
+            "stage": self._stage,
+            "run": self._run,
+            "profile": self._profile,
+            "links": self._links,
+            "environment": lambda: describe_environment(),
+        }
+
+    def handle(self, action: str, payload: dict[str, Any]) -> Reply:
+        """Do one order."""
+        return self._actions[action](**payload)
+
+    def close(self) -> None:
+        """Release the executor, then the process group."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+        dist.destroy_process_group()
+
+    # --- orders ---
+
+    def _load(self) -> Reply:
+        begin = time.perf_counter()
+        self._executor = make_executor(self._context)
+        self._executor.load()
+        return {"seconds": time.perf_counter() - begin, "data_parallel": self._executor.is_data_parallel}
+
+    def _reference(self, items: int, path: str) -> Reply:
+        """Run items and write their outputs for other groups to check against."""
+        trace = self._ready().run(range(items), keep=True, one_at_a_time=False)
+        tensors = {f"{item}.{index}": leaf.contiguous() for item, index, leaf in _tensors(trace)}
+        save_file(tensors, path)
+        return {"outputs": len(tensors)}
+
+    def _check(self, items: int, path: str) -> Reply:
+        """Run items and compare their outputs with the reference's; None on ranks that return none."""
+        trace = self._ready().run(range(items), keep=True, one_at_a_time=False)
+        if not trace.outputs:
+            return {"max_abs_diff": None}
+        worst, largest, matches = 0.0, 0.0, True
+        with safe_open(path, framework="pt") as file:
+            expected = set(file.keys())
+            for item, index, leaf in _tensors(trace):
+                key = f"{item}.{index}"
+                if key not in expected or tuple(file.get_slice(key).get_shape()) != tuple(leaf.shape):
+                    matches = False
+                    continue
+                reference = file.get_tensor(key)
+                worst = max(worst, _max_abs(leaf.double() - reference.double()))
+                largest = max(largest, _max_abs(reference.double()))
+        finite = worst < float("inf")
+        return {"max_abs_diff": worst if finite else None, "max_abs": largest, "matches": matches and finite}
+
+    def _stage(self) -> Reply:
+        return {"seconds": self._ready().stage_s()}
+
+    def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
+        """A timed run; rates of this rank's own outputs."""
+        self._sampler.start()
+        trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
+        util_mean, util_max = self._sampler.stop()
+        device = self._context.device
+        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
+        reply: Reply = {
+            "begin": trace.begin,
+            "end": trace.end,
+            "busy": trace.busy_s / (trace.end - trace.begin),
+            "finished": len(trace.finished),
+            "steady_per_s": _steady_rate(trace.finished),
+            "gpu_util_mean": util_mean,
+            "gpu_util_max": util_max,
+            "peak_bytes": peak,
+            "host_peak_bytes": host_peak_bytes(),
+        }
+        if one_at_a_time:
+            reply |= {"entered_at": trace.entered, "finished_at": trace.finished}
+        return reply
+
+    def _profile(self, path: str) -> Reply:
+        """Measure every node of the model on this rank's device and write the profile."""
+        job, device = self._context.job, self._context.device
+        begin = time.perf_counter()
+        loaded = load_job_model(job)
+        captured = capture_job_model(job, loaded)
+        captured_at = time.perf_counter()
+        placed = [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
+        (whole,) = cut(captured, dict.fromkeys(placed, 0), 1)
+        module = materialise(whole, captured, tensor_reader(loaded, captured), device)
+        inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
+        measured = measure_nodes(module, inputs)
+        settle(device)
+        on_cuda = device.type == "cuda"
+        name = torch.cuda.get_device_name(device) if on_cuda else describe_environment()["cpu"]
+        profile = assemble(
+            captured,
+            measured.time_s_by_node,
+            device=ProfiledDevice(type=device.type, name=name, num_threads=None if on_cuda else job.threads),
+            method="measured",
+            scale=measured.scale,
+            provenance={
+                "capture_s": round(captured_at - begin, 3),
+                "profile_s": round(time.perf_counter() - captured_at, 3),
+                **describe_environment(),
+            },
+        )
+        profile.save(path)
+        return {"nodes": len(profile.nodes)}
+
+    def _links(self) -> Reply:
+        """Ping-pong between every pair of ranks in turn; one-way seconds by size on the pair's ranks."""
+        context, on_cuda = self._context, self._context.device.type == "cuda"
+        seconds: dict[str, list[float]] = {}
+        for pair in itertools.combinations(range(context.world_size), 2):
+            group = dist.new_group(list(pair), backend="nccl") if on_cuda else None
+            times = ping_pong(context.rank, pair, context.device, group)
+            if times:
+                seconds["{}-{}".format(*pair)] = times
+            context.barrier()
+        if not on_cuda:
+            return {"seconds": seconds, "memory_bytes": None, "name": "cpu"}
+        memory, name = torch.cuda.mem_get_info(context.device)[1], torch.cuda.get_device_name(context.device)
+        return {"seconds": seconds, "memory_bytes": memory, "name": name}
+
+    def _ready(self) -> Executor:
+        assert self._executor is not None, "an order before 'load'"
+        return self._executor
+
+
+def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:
+    def numbered(leaves: Leaves) -> list[tuple[int, torch.Tensor]]:
+        return [(index, leaf) for index, leaf in enumerate(leaves) if leaf is not None]
+
+    return [(item, index, leaf) for item, leaves in trace.outputs.items() for index, leaf in numbered(leaves)]
+
+
+def _max_abs(tensor: torch.Tensor) -> float:
+    """Largest magnitude; infinite where anything is not a number."""
+    if tensor.numel() == 0:
+        return 0.0
+    value = float(tensor.abs().max())
+    return value if value == value else float("inf")
+
+
+def _steady_rate(finished: list[float]) -> float | None:
+    """Outputs per second once the pipeline is full; None for too few outputs."""
+    skip = int(len(finished) * _SETTLED_AFTER)
+    if len(finished) - skip < 2:
+        return None
+    return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
+
+
+def _describe(error: BaseException, rank: int) -> Failure:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else type(error).__name__
+    is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
+    if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
+        return Failure(rank, str(error), time.time(), False, error.exit_code)
+    node = _node_in(error)
+    where = f" at node {node}" if node else ""
+    return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)
+
+
+def _node_in(error: BaseException) -> str | None:
+    """The graph node whose generated line raised."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename.startswith("<eval_with_key>"):
+            line = frame.line or linecache.getline(frame.filename, frame.lineno or 0)
+            match = re.match(r"\s*(\w+)\s*=", line)
+            return match.group(1) if match else None
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
