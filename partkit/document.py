@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from partkit.errors import FormatError
 from partkit.units import significant
@@ -118,8 +119,17 @@ def _check_header(data: dict[str, Any], kind: str, where: str) -> None:
 
 
 def _all_faults(error: ValidationError) -> str:
-    faults = [f"{_path(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_url=False)]
-    return "; ".join(faults)
+    faults = error.errors(include_url=False)
+    places = [fault["loc"] for fault in faults]
+    told = [f"{_path(fault['loc'])}: {fault['msg']}" for fault in faults if not _follows(fault, places)]
+    return "; ".join(told)
+
+
+def _follows(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
+    """True for a list that is too short only because its own items are faulty."""
+    place = fault["loc"]
+    inside = any(len(other) > len(place) and other[: len(place)] == place for other in places)
+    return fault["type"] == "too_short" and inside
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -1,0 +1,35 @@
+# Everything runs in .venv, made on first use; a second run of a target skips the installation.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint schemas clean
+
+demo: $(INSTALLED)
+	$(BIN)/partkit plan bert --stages 2
+	$(BIN)/partkit run plans/bert2.json --quick
+	$(BIN)/partkit compare plans/bert2.json --with single,pipeline,dispatch,fsdp --quick
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+schemas: $(INSTALLED)
+	$(BIN)/python -m partkit.schemas
+
+clean:
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+# hatchling first, and no build isolation: the pinned one builds, and nothing unpinned is fetched.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("partkit needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt hatchling
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@

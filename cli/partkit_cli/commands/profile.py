@@ -1,0 +1,40 @@
+"""``partkit profile``: measure a model's operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from partkit_cli.options import MachineOptions, ModelOptions
+from partkit_cli.output import Output
+
+
+def profile(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model; 'partkit models' lists what it may be.")],
+    building: ModelOptions,
+    machine: MachineOptions,
+    output: Output,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Measure again instead of using the cache.")] = False,
+    path: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the profile.")] = None,
+) -> None:
+    """Measure each operation of a model.
+
+    Prints time and size by block; -o writes the profile, which 'partkit plan' takes in place of a model.
+
+    \b
+    Examples:
+      partkit profile bert
+      partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
+    """
+    from partkit.workflow import profile_model
+
+    spec = building.spec(model)
+    with output.progress() as progress:
+        measured = profile_model(
+            spec, device=machine.device.value, threads=machine.threads, refresh=refresh, progress=progress
+        )
+    output.document(measured)
+    if path is not None:
+        output.note(f"wrote {measured.save(path)}")

@@ -1,0 +1,83 @@
+"""``partkit run``: run a plan and measure it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partkit_cli.failure import OK, OUTPUTS_DIFFER
+from partkit_cli.options import MachineOptions
+from partkit_cli.output import Output
+
+if TYPE_CHECKING:
+    from partkit.result import RunResult
+
+QUICK_SECONDS = 1.0
+
+
+class Mode(StrEnum):
+    """What the run is for: as many items in flight as help, or one at a time."""
+
+    THROUGHPUT = "throughput"
+    LATENCY = "latency"
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file, as 'partkit plan' writes it.")],
+    machine: MachineOptions,
+    output: Output,
+    items: Annotated[int | None, typer.Option(min=1, help="Stop after this many items.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long.")] = None,
+    check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
+    mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
+    result_path: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the result.")
+    ] = None,
+) -> int:
+    """Run a plan over its devices.
+
+    Checks the outputs against the unsplit model's and measures the speed.
+
+    \b
+    Examples:
+      partkit run plans/bert4.json
+      torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
+    """
+    from partkit.runner import RunOptions, run_plan
+
+    from partkit.plan import Plan
+
+    if quick and items is None and seconds is None:
+        seconds = QUICK_SECONDS
+    options = RunOptions(
+        items=items,
+        seconds=seconds,
+        check=check,
+        device=machine.device.value,
+        threads=machine.threads,
+        mode=mode.value,
+        port=port,
+        allow_code=allow_code,
+    )
+    plan = Plan.load(path)
+    with output.progress() as progress:
+        result = run_plan(plan, options, progress=progress)
+    if result is None:  # this process was a worker, and rank 0 tells the result
+        return OK
+    if quick:
+        result = _labelled_quick(result)
+    output.document(result)
+    if result_path is not None:
+        output.note(f"wrote {result.save(result_path)}")
+    return OUTPUTS_DIFFER if result.check.passed is False else OK
+
+
+def _labelled_quick(result: RunResult) -> RunResult:
+    label = "quick run: too short for figures to rely on"
+    return result.model_copy(update={"warnings": (*result.warnings, label)})

@@ -1,0 +1,66 @@
+"""The ``partkit`` command: wiring only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from partkit_cli.commands.compare import compare
+from partkit_cli.commands.models import models
+from partkit_cli.commands.plan import plan
+from partkit_cli.commands.profile import profile
+from partkit_cli.commands.run import run
+from partkit_cli.commands.show import show
+from partkit_cli.commands.validate import validate
+from partkit_cli.output import Output
+from partkit_cli.registration import register
+
+app = typer.Typer(
+    name="partkit",
+    rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for command in (profile, plan, run, compare, show, validate, models):
+    register(app, command)
+
+
+@app.callback(invoke_without_command=True)
+def _partkit(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Split a PyTorch model over several devices: profile, plan with a proved bound, run, compare.
+
+    \b
+    Start with:
+      partkit plan bert --stages 2
+      partkit run plans/bert2.json
+      partkit compare plans/bert2.json
+    """
+    if version:
+        Output().text(f"partkit {_version()}")
+    elif context.invoked_subcommand is None:
+        Output().text(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line with ``arguments`` (default: the process's own) and exit with its code."""
+    try:
+        code = app(args=arguments, prog_name="partkit", standalone_mode=False)
+    except typer.TyperException as error:
+        code = Output().usage_error(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = Output().failure(KeyboardInterrupt())
+    sys.exit(code or 0)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("partkit")
+    except PackageNotFoundError:
+        return "(run from its source folder)"

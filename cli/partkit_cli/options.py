@@ -1,0 +1,163 @@
+"""Groups of options that several commands share, and what each asks of the library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from partkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from partkit.planners import PlanRequest
+
+    from partkit.cluster import Cluster
+    from partkit.model import ModelSpec
+
+
+class DeviceChoice(StrEnum):
+    """Kinds of device; ``auto`` is CUDA where there is any."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Objective(StrEnum):
+    """What a plan makes best."""
+
+    THROUGHPUT = "throughput"
+    LATENCY = "latency"
+    MEMORY = "memory"
+
+
+class Granularity(StrEnum):
+    """Where cuts may be: anywhere, between numbered layers, or between modules' calls."""
+
+    OP = "op"
+    LAYER = "layer"
+    MODULE = "module"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to build the model and its example inputs."""
+
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item.")] = None
+    seq: Annotated[int | None, typer.Option(min=1, help="Sequence length.")] = None
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", metavar="NAME=SHAPE:DTYPE", help="An input, as name=1x128:int64; repeatable."),
+    ] = field(default_factory=list)
+    dtype: Annotated[str, typer.Option(help="Parameter dtype.")] = "float32"
+    seed: Annotated[int, typer.Option(help="Seed of random weights and inputs.")] = 1
+    task: Annotated[str | None, typer.Option(help="transformers head, as masked-lm or causal-lm.")] = None
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let a checkpoint's own Python code run.")
+    ] = False
+
+    def spec(self, model: str) -> ModelSpec:
+        """The model that ``model`` names, with these options."""
+        from partkit.sources import parse_model
+
+        return parse_model(
+            model,
+            batch=self.batch,
+            seq=self.seq,
+            inputs=tuple(self.inputs),
+            dtype=self.dtype,
+            seed=self.seed,
+            task=self.task,
+            trust_remote_code=self.trust_remote_code,
+        )
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What to profile and run on."""
+
+    device: Annotated[DeviceChoice, typer.Option(help="Kind of device.")] = DeviceChoice.AUTO
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per stage.")] = None
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What is asked of the planner."""
+
+    stages: Annotated[str, typer.Option(metavar="N|auto", help="Number of stages; auto: as many as help.")] = "auto"
+    planner: Annotated[str, typer.Option(help="Algorithm; auto takes the best within reach.")] = "auto"
+    cluster: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="Devices and links to plan for; default: this machine's.")
+    ] = None
+    objective: Annotated[Objective, typer.Option(help="What to make best.")] = Objective.THROUGHPUT
+    pins: Annotated[
+        list[str], typer.Option("--pin", metavar="REGEX=STAGE", help="Modules that go to a stage; repeatable.")
+    ] = field(default_factory=list)
+    caps: Annotated[
+        list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
+    ] = field(default_factory=list)
+    granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
+    replicate: Annotated[bool, typer.Option("--replicate", help="Let several devices share a stage.")] = False
+
+    @property
+    def num_stages(self) -> int | None:
+        """Number of stages; None: the planner chooses."""
+        if self.stages == "auto":
+            return None
+        if not self.stages.isdecimal() or int(self.stages) < 1:
+            raise UsageError(f"--stages {self.stages} is not a number of stages", hint="give 1 or more, or auto")
+        return int(self.stages)
+
+    def request(self, cluster: Cluster) -> PlanRequest:
+        """These options as the planner takes them; ``cluster`` gives device names their numbers."""
+        from partkit.planners import PlanRequest
+
+        return PlanRequest(
+            num_stages=self.num_stages,
+            planner=self.planner,
+            objective=self.objective.value,
+            memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
+            pins=dict(_pin(text) for text in self.pins),
+            granularity=self.granularity.value,
+            replicate=self.replicate,
+        )
+
+
+def _pin(text: str) -> tuple[str, int]:
+    regex, equals, stage = text.rpartition("=")
+    if not equals or not regex or not stage.isdecimal():
+        raise UsageError(f"--pin {text} is not REGEX=STAGE", hint="write it as --pin 'embeddings=0'")
+    return regex, int(stage)
+
+
+def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
+    from partkit.units import parse_bytes
+
+    name, equals, size = text.rpartition("=")
+    if not equals:
+        raise UsageError(f"--cap {text} is not DEVICE=SIZE", hint="write it as --cap 0=24GiB")
+    names = [device.name for device in cluster.devices]
+    if name in names:
+        return names.index(name), parse_bytes(size)
+    if name.isdecimal() and int(name) < len(names):
+        return int(name), parse_bytes(size)
+    raise UsageError(
+        f"--cap {text} names device {name!r}, and cluster {cluster.name!r} has {len(names)}",
+        hint=f"use 0 to {len(names) - 1}, or one of {', '.join(names)}",
+    )
+
+
+_FLAGS = {"inputs": "--input", "pins": "--pin", "caps": "--cap"}
+
+
+def refuse(options: ModelOptions | PlanOptions, path: str, kind: str) -> None:
+    """Raise :class:`UsageError` if any of ``options`` is given, since the file at ``path`` already fixes them all."""
+    defaults = type(options)()
+    given = [item.name for item in fields(options) if getattr(options, item.name) != getattr(defaults, item.name)]
+    if given:
+        flags = ", ".join(_FLAGS.get(name, f"--{name.replace('_', '-')}") for name in given)
+        raise UsageError(
+            f"{flags} cannot change the {kind} in {path}", hint="leave it out, or name the model instead of the file"
+        )

@@ -1,0 +1,95 @@
+"""From what the person typed for MODEL to a profile, a cluster and a plan on disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
+from partkit_cli.output import Output
+
+if TYPE_CHECKING:
+    from partkit.cluster import Cluster
+    from partkit.plan import Plan
+    from partkit.profile import Profile
+
+
+def is_file(model: str) -> bool:
+    """True when MODEL means a JSON file rather than a model to build."""
+    return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
+
+
+def profile_of(
+    model: str, options: ModelOptions, machine: MachineOptions, *, num_stages: int | None, output: Output
+) -> Profile:
+    """The profile in a file, or of the model that ``model`` names, measured here."""
+    if is_file(model):
+        from partkit.profile import Profile
+
+        refuse(options, model, "profile")
+        return Profile.load(model)
+    spec = options.spec(model)
+    from partkit.workflow import profile_model
+
+    with output.progress() as progress:
+        return profile_model(
+            spec, device=machine.device.value, threads=machine.threads, num_stages=num_stages, progress=progress
+        )
+
+
+def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
+    """A plan of ``profile`` for the cluster that the options name, else for this machine."""
+    from partkit.planners import make_plan
+
+    cluster = _cluster(profile, planning, machine, output)
+    return make_plan(profile, cluster, planning.request(cluster))
+
+
+def default_path(plan: Plan) -> Path:
+    """Where a plan is written when nobody says: ``plans/<model><stages>.json``.
+
+    The model's name is its source without the scheme, its folder and a file suffix.
+    """
+    scheme, colon, name = plan.model.source.partition(":")
+    if not colon:
+        scheme, name = "", plan.model.source
+    name = name.rstrip("/")
+    if scheme != "py":
+        name = name.rpartition("/")[2]
+    if scheme == "pt2":
+        name = Path(name).stem
+    name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+    return Path("plans") / f"{name}{len(plan.stages)}.json"
+
+
+def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
+    """Save ``plan`` at ``path`` or its default place, and say so."""
+    written = plan.save(path or default_path(plan))
+    output.note(f"wrote {written}")
+    return written
+
+
+def _cluster(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
+    if planning.cluster is not None:
+        from partkit.clusters import load_cluster
+
+        return load_cluster(planning.cluster)
+    device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
+    num_devices = planning.num_stages
+    if num_devices is None or planning.replicate:
+        num_devices = _num_devices(device)
+    from partkit.workflow import machine_cluster
+
+    with output.progress() as progress:
+        return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+
+
+def _num_devices(device: str) -> int:
+    """Devices of this machine that stages may take: its GPUs, or a CPU's cores."""
+    if device == "cpu":
+        return os.cpu_count() or 1
+    import torch
+
+    return max(1, torch.cuda.device_count())

@@ -1,0 +1,28 @@
+"""Turning a document into text: one form a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from partkit.document import Document
+from partkit.errors import UsageError
+
+RENDERERS = {
+    "table": "partkit.reports.table:render",
+    "markdown": "partkit.reports.markdown:render",
+    "csv": "partkit.reports.csv:render",
+    "json": "partkit.reports.json:render",
+}
+
+
+def render(document: Document, form: str) -> str:
+    """``document`` as text in one of :data:`RENDERERS`, ending with a newline.
+
+    Raises :class:`UsageError` for an unknown form.
+    """
+    if form not in RENDERERS:
+        raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join(RENDERERS)}")
+    module, _, name = RENDERERS[form].partition(":")
+    renderer: Callable[[Document], str] = getattr(import_module(module), name)
+    return renderer(document)

@@ -1,0 +1,58 @@
+"""What a document shows to people, before anybody decides how it looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: ``title`` for people, ``key`` (with its unit) for programs."""
+
+    title: str
+    key: str
+    is_number: bool = True
+    may_wrap: bool = False
+    """Long words that a narrow terminal shows on several lines."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value and how people read it."""
+
+    text: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells, one cell a column."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    def __post_init__(self) -> None:
+        assert all(len(row) == len(self.columns) for row in self.rows)
+
+    def without_empty_columns(self) -> Table:
+        """The table less the columns that hold no value in any row, as people read it."""
+        kept = [i for i in range(len(self.columns)) if any(row[i].value not in (None, "") for row in self.rows)]
+        return Table(
+            columns=tuple(self.columns[i] for i in kept), rows=tuple(tuple(row[i] for i in kept) for row in self.rows)
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Tables, the first being the one that matters most, and the sentences that stand above and under them."""
+
+    tables: tuple[Table, ...]
+    heading: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def text_cell(text: str | None) -> Cell:
+    """A cell of words; None shows as a dash."""
+    return Cell(text or "–", text)

@@ -1,0 +1,67 @@
+"""What a plan shows: its stages, the bottleneck against the bound, the prediction against simpler cuts."""
+
+from __future__ import annotations
+
+from partkit.module_paths import stage_labels
+from partkit.plan import Plan, Stage
+from partkit.sheet import Cell, Column, Sheet, Table
+from partkit.units import format_bytes, format_rate, format_seconds
+
+_COLUMNS = (
+    Column("stage", "stage"),
+    Column("device", "devices"),
+    Column("modules", "modules", is_number=False, may_wrap=True),
+    Column("params", "param_bytes"),
+    Column("peak", "peak_bytes"),
+    Column("compute", "compute_s"),
+    Column("sends", "send_bytes", is_number=False),
+)
+_PLANNER_NAMES = {"even": "even layers", "by_params": "by parameters"}
+
+
+def plan_sheet(plan: Plan) -> Sheet:
+    """A row a stage, then the bottleneck and the prediction."""
+    labels = stage_labels([stage.modules for stage in plan.stages])
+    rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
+    notes = [_bottleneck(plan), _predicted(plan)]
+    if not plan.contiguous:
+        notes.append("stages are not contiguous in any one order of the nodes")
+    if plan.edited:
+        notes.append("edited by hand")
+    return Sheet(tables=(Table(_COLUMNS, rows),), notes=tuple(notes))
+
+
+def _row(stage: Stage, label: str) -> tuple[Cell, ...]:
+    devices = ",".join(str(device) for device in stage.devices)
+    sends = ", ".join(f"{format_bytes(send.bytes)} -> {send.to}" for send in stage.sends)
+    return (
+        Cell(str(stage.index), stage.index),
+        Cell(devices, devices),
+        Cell(label or f"{len(stage.nodes)} nodes", " ".join(stage.modules)),
+        Cell(format_bytes(stage.param_bytes), stage.param_bytes),
+        Cell(format_bytes(stage.peak_bytes), stage.peak_bytes),
+        Cell(format_seconds(stage.compute_s), stage.compute_s),
+        Cell(sends, sum(send.bytes for send in stage.sends)),
+    )
+
+
+def _bottleneck(plan: Plan) -> str:
+    worst = plan.prediction.bottleneck_stage
+    parts = [f"bottleneck stage {worst} ({format_seconds(plan.prediction.period_s)})"]
+    if plan.bound.period_s > 0:
+        parts.append(f"lower bound {format_seconds(plan.bound.period_s)}")
+        if plan.bound.optimal:
+            parts.append("proved the best possible")
+        else:
+            parts.append(f"within {100 * plan.bound.gap:.1f}% of the best possible")
+    return " · ".join(parts)
+
+
+def _predicted(plan: Plan) -> str:
+    text = f"predicted {format_rate(plan.prediction.samples_per_s)} samples/s"
+    others = [
+        f"{_PLANNER_NAMES.get(other.planner, other.planner)} {format_rate(plan.model.batch / other.period_s)}"
+        for other in plan.alternatives
+        if other.period_s > 0
+    ]
+    return f"{text}   ({' · '.join(others)})" if others else text

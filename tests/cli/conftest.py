@@ -1,0 +1,120 @@
+"""A terminal to type commands at, and a library of fakes behind it that records what it was asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from partkit.cluster import Cluster
+from partkit.model import InputSpec, ModelSpec
+from partkit.plan import Plan
+from partkit.profile import Profile
+from partkit.result import Comparison, RunResult
+from partkit_cli.main import main
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command told: exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def partkit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Told]:
+    """Types a command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: str) -> Told:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Told(stop.value.code, captured.out, captured.err)
+
+    return typed
+
+
+@dataclass
+class Library:
+    """What the fakes answer, and what they were asked."""
+
+    profile: Profile
+    cluster: Cluster
+    plan: Plan
+    run: RunResult | None
+    comparison: Comparison
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, name: str, answer: object) -> Callable[..., Any]:
+        """A function that records its arguments and answers, or raises, ``answer``."""
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            progress = named.pop("progress", None)
+            if progress is not None:
+                progress(f"{name} at work", 1, 2)
+            self.asked[name] = (*arguments, named)
+            value = getattr(self, answer) if isinstance(answer, str) else answer
+            if isinstance(value, BaseException):
+                raise value
+            return value
+
+        return called
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    """Stands in for the parts of partkit that need torch."""
+    fakes = Library(
+        profile=Profile.load(GOLDEN / "profile.v1.json"),
+        cluster=Cluster.load(GOLDEN / "cluster.v1.json"),
+        plan=Plan.load(GOLDEN / "plan.v1.json"),
+        run=RunResult.load(GOLDEN / "run.v1.json"),
+        comparison=Comparison.load(GOLDEN / "comparison.v1.json"),
+    )
+    spec = ModelSpec(source="bert-tiny", inputs=(InputSpec(name="input_ids", shape=(1, 128), dtype="int64"),))
+    known = SimpleNamespace(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
+    _install(
+        monkeypatch,
+        "partkit.sources",
+        parse_model=fakes.note("parse_model", spec),
+        list_models=fakes.note("list_models", (known,)),
+    )
+    _install(
+        monkeypatch,
+        "partkit.workflow",
+        profile_model=fakes.note("profile_model", "profile"),
+        machine_cluster=fakes.note("machine_cluster", "cluster"),
+    )
+    _install(
+        monkeypatch,
+        "partkit.planners",
+        PlanRequest=SimpleNamespace,
+        make_plan=fakes.note("make_plan", "plan"),
+        repredict=fakes.note("repredict", "plan"),
+    )
+    _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))
+    _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
+    _install(
+        monkeypatch,
+        "partkit.compare",
+        CompareOptions=SimpleNamespace,
+        compare_executors=fakes.note("compare_executors", "comparison"),
+    )
+    return fakes
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, name: str, **functions: object) -> None:
+    module = ModuleType(name)
+    module.__dict__.update(functions)
+    monkeypatch.setitem(sys.modules, name, module)

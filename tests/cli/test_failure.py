@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from partkit import errors
+from partkit_cli.failure import exit_code, sentence
+
+CODES = {
+    errors.UsageError("no"): 2,
+    errors.FormatError("no"): 2,
+    errors.MismatchError("no"): 2,
+    errors.CaptureError("no"): 2,
+    errors.WeightsError("no"): 2,
+    errors.MachineError("no"): 3,
+    errors.InfeasibleError("no"): 4,
+    errors.RankFailedError("no"): 5,
+    errors.OutputMismatchError("no"): 6,
+    errors.InvalidResultError("no"): 7,
+    KeyboardInterrupt(): 130,
+    PermissionError(13, "Permission denied", "plans"): 3,
+    ModuleNotFoundError("No module named 'torch'", name="torch"): 3,
+    BrokenPipeError(): 141,
+    AssertionError("ours"): 1,
+    KeyError("ours"): 1,
+}
+
+
+@pytest.mark.parametrize(("error", "code"), CODES.items(), ids=lambda value: type(value).__name__)
+def test_each_exception_has_its_exit_code(error, code):
+    assert exit_code(error) == code
+
+
+def test_every_fault_of_partkit_is_in_the_table():
+    assert {type(error) for error in CODES} >= set(errors.PartkitError.__subclasses__())
+
+
+def test_a_fault_of_the_user_is_told_with_its_hint():
+    assert sentence(errors.UsageError("there is no model 'brt'", hint="did you mean bert")) == (
+        "there is no model 'brt'; did you mean bert"
+    )
+
+
+def test_a_missing_package_is_told_with_its_install_command():
+    error = ModuleNotFoundError("No module named 'timm.models'", name="timm.models")
+    assert sentence(error) == "the package 'timm' is not installed; pip install timm"
+
+
+def test_a_file_that_cannot_be_written_is_named():
+    assert sentence(PermissionError(13, "Permission denied", "plans/x.json")) == (
+        "plans/x.json: Permission denied; check the path, its permissions and the free space"
+    )
+
+
+def test_anything_else_is_said_to_be_a_fault_of_partkit():
+    assert sentence(ZeroDivisionError("division by zero")) == (
+        "this is a fault in partkit (ZeroDivisionError: division by zero); "
+        "run the command again with --verbose for the traceback, and report it"
+    )
+
+
+def test_without_verbose_no_traceback_is_shown(partkit, library):
+    library.profile = ZeroDivisionError("division by zero")
+    told = partkit("profile", "bert-tiny", "-q")
+    assert (told.code, told.out) == (1, "")
+    assert told.err.startswith("partkit: this is a fault in partkit (ZeroDivisionError")
+    assert told.err.count("\n") == 1
+
+
+def test_verbose_shows_the_traceback_before_the_sentence(partkit, library):
+    library.profile = errors.CaptureError("bert-tiny cannot be exported")
+    told = partkit("profile", "bert-tiny", "-q", "--verbose")
+    assert told.code == 2
+    assert told.err.startswith("Traceback (most recent call last):\n")
+    assert told.err.endswith("\npartkit: bert-tiny cannot be exported\n")
+
+
+def test_ctrl_c_ends_with_130(partkit, library):
+    library.plan = KeyboardInterrupt()
+    told = partkit("plan", "bert-tiny", "-q")
+    assert (told.code, told.out, told.err) == (130, "", "partkit: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan"], "partkit plan: Missing argument 'MODEL'; see 'partkit plan --help'\n"),
+        (["plna"], "partkit: No such command 'plna'. Did you mean 'plan'; see 'partkit --help'\n"),
+        (
+            ["run", "x", "--items", "0"],
+            "partkit run: Invalid value for '--items': Input should be greater than or equal to 1;",
+        ),
+        (
+            ["plan", "x", "--stagse", "2"],
+            "partkit plan: No such option: --stagse (Possible options: --seq, --stages, --task);",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_one_line_and_ends_with_2(partkit, arguments, message):
+    told = partkit(*arguments)
+    assert (told.code, told.out) == (2, "")
+    assert told.err.startswith(message)
+    assert told.err.count("\n") == 1

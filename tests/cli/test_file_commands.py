@@ -1,0 +1,115 @@
+"""show, validate, profile and models."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from partkit.files import DOCUMENT_BY_KIND, load_document
+from partkit.plan import Plan
+
+from .conftest import GOLDEN
+
+
+@pytest.mark.parametrize("kind", DOCUMENT_BY_KIND)
+def test_show_tells_every_kind_of_file_to_people_and_to_programs(partkit, kind):
+    path = str(GOLDEN / f"{kind}.v1.json")
+    told = partkit("show", path)
+    assert told.code == 0
+    assert told.out.strip()
+    assert json.loads(partkit("show", path, "--json").out) == load_document(path).to_data()
+
+
+def test_show_takes_a_format(partkit):
+    told = partkit("show", str(GOLDEN / "plan.v1.json"), "--format", "csv")
+    assert told.out.startswith("stage,devices,modules,param_bytes,peak_bytes,compute_s,send_bytes\n0,0,")
+
+
+def test_an_unknown_format_is_told_with_the_known_ones(partkit):
+    told = partkit("show", str(GOLDEN / "plan.v1.json"), "--format", "pdf")
+    assert told.code == 2
+    assert told.err == "partkit: there is no format 'pdf'; the formats are table, markdown, csv, json\n"
+
+
+def test_a_file_of_no_known_kind_is_refused(partkit, tmp_path):
+    (tmp_path / "x.json").write_text("[1]")
+    told = partkit("show", "x.json")
+    assert told.code == 2
+    assert told.err == (
+        "partkit: x.json is not a partkit file: its kind is None; "
+        "the kinds are profile, cluster, plan, run, comparison\n"
+    )
+
+
+def test_validate_predicts_a_plan_again_and_writes_it_if_asked(partkit, library):
+    path = str(GOLDEN / "plan.v1.json")
+    told = partkit("validate", path, "--profile", str(GOLDEN / "profile.v1.json"), "-o", "checked.json")
+    assert told.code == 0
+    assert told.err == f"{path} is a valid plan\nwrote checked.json\n"
+    assert set(library.asked) == {"repredict"}
+    assert library.asked["repredict"] == (library.plan, library.profile, {})
+    assert Plan.load("checked.json") == library.plan
+
+
+def test_validate_profiles_the_plan_s_model_where_no_profile_is_given(partkit, library):
+    partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
+    assert library.asked["profile_model"] == (
+        library.plan.model,
+        {"device": "auto", "threads": 1, "num_stages": 2},
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "graph:diamond",
+            "the plan is of graph:diamond, a graph that cannot be profiled here; give the graph's file with --profile",
+        ),
+        (
+            "py:evil:net",
+            "the plan's model py:evil:net is Python code; "
+            "if you trust it, add --allow-code; else give its profile with --profile",
+        ),
+    ],
+)
+def test_validate_says_when_it_needs_a_profile(partkit, library, source, message):
+    data = library.plan.to_data()
+    data["model"]["source"] = source
+    Plan.from_data(data, where="here").save("plan.json")
+    told = partkit("validate", "plan.json", "-q")
+    assert (told.code, told.err) == (2, f"partkit: {message}\n")
+
+
+def test_validate_checks_other_files_too(partkit, library):
+    path = str(GOLDEN / "cluster.v1.json")
+    told = partkit("validate", path)
+    assert told.code == 0
+    assert told.err == f"{path} is a valid cluster\n"
+
+
+def test_profile_shows_blocks_and_writes_only_if_asked(partkit, library, tmp_path):
+    told = partkit("profile", "bert-tiny", "-q")
+    assert told.out.splitlines()[2].split() == ["bert.embeddings", "2", "10.8", "MB", "26", "µs", "11.4%", "65.5", "kB"]
+    assert list(tmp_path.iterdir()) == []
+    told = partkit("profile", "bert-tiny", "--refresh", "-o", "p.json")
+    assert told.err == "profile_model at work\nwrote p.json\n"
+    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "refresh": True}
+
+
+def test_models_lists_names_for_people_and_for_programs(partkit, library):
+    told = partkit("models")
+    assert told.code == 0
+    assert told.out.splitlines()[1] == "bert-tiny   4,400,000  input_ids=1x128:int64  A small BERT"
+    assert json.loads(partkit("models", "--json").out) == {
+        "kind": "models",
+        "models": [
+            {
+                "name": "bert-tiny",
+                "description": "A small BERT",
+                "num_parameters": 4400000,
+                "inputs": ["input_ids=1x128:int64"],
+            }
+        ],
+    }

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from partkit.errors import InfeasibleError
+from partkit.model import ModelSpec
+from partkit.plan import Plan
+from partkit_cli.planning import default_path, is_file
+
+from .conftest import GOLDEN
+
+
+def test_the_stages_are_shown_and_the_plan_written_where_the_model_and_stages_say(partkit, library):
+    told = partkit("plan", "bert-tiny", "--stages", "2")
+    assert told.code == 0
+    assert told.out == (
+        "stage  device  modules                params     peak  compute  sends\n"
+        "    0       0  embeddings, layer.0   10.9 MB  11.3 MB   108 µs  328 kB -> 1\n"
+        "    1       1  layer.1, predictions  10.9 MB  21.8 MB  99.7 µs\n"
+        "bottleneck stage 1 (407 µs) · lower bound 402 µs · within 1.2% of the best possible\n"
+        "predicted 2,458 samples/s   (even layers 2,041 · by parameters 1,740)\n"
+    )
+    assert told.err == "profile_model at work\nmachine_cluster at work\nwrote plans/bert-tiny2.json\n"
+    assert Plan.load("plans/bert-tiny2.json") == library.plan
+
+
+def test_json_is_one_document_on_stdout_and_nothing_else(partkit, library):
+    told = partkit("plan", "bert-tiny", "--json", "--quiet", "-o", "mine.json")
+    assert json.loads(told.out) == library.plan.to_data()
+    assert told.err == ""
+    assert Plan.load("mine.json") == library.plan
+
+
+def test_options_reach_the_library(partkit, library):
+    told = partkit(
+        *("plan", "bert-tiny", "--stages", "2", "--batch", "4", "--seq", "64", "--input", "x=1x2:int64"),
+        *("--dtype", "bfloat16", "--seed", "7", "--task", "masked-lm", "--trust-remote-code", "--device", "cpu"),
+        *("--threads", "1", "--planner", "chain", "--objective", "latency", "--pin", "a=b=0", "--pin", "cls=1"),
+        *("--cap", "0=1GB", "--cap", "cpu1=2GiB", "--granularity", "layer", "--replicate", "--cluster", "box"),
+    )
+    assert told.code == 0, told.err
+    assert library.asked["parse_model"] == (
+        "bert-tiny",
+        {
+            "batch": 4,
+            "seq": 64,
+            "inputs": ("x=1x2:int64",),
+            "dtype": "bfloat16",
+            "seed": 7,
+            "task": "masked-lm",
+            "trust_remote_code": True,
+        },
+    )
+    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "num_stages": 2}
+    assert library.asked["load_cluster"] == ("box", {})
+    profile, cluster, request, _ = library.asked["make_plan"]
+    assert (profile, cluster) == (library.profile, library.cluster)
+    assert vars(request) == {
+        "num_stages": 2,
+        "planner": "chain",
+        "objective": "latency",
+        "memory_caps_bytes": {0: 1_000_000_000, 1: 2 * 2**30},
+        "pins": {"a=b": 0, "cls": 1},
+        "granularity": "layer",
+        "replicate": True,
+    }
+
+
+def test_a_profile_file_is_planned_without_building_a_model(partkit, library):
+    told = partkit("plan", str(GOLDEN / "profile.v1.json"), "--stages", "2", "--cluster", "box")
+    assert told.code == 0
+    assert set(library.asked) == {"load_cluster", "make_plan"}
+    assert library.asked["make_plan"][0] == library.profile
+
+
+def test_a_profile_without_cluster_is_planned_for_as_many_devices_of_its_own_kind(partkit, library):
+    partkit("plan", str(GOLDEN / "profile.v1.json"), "--stages", "2")
+    assert library.asked["machine_cluster"] == (2, {"device": "cpu", "threads": None})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stages", "0"], "--stages 0 is not a number of stages; give 1 or more, or auto"),
+        (["--stages", "two"], "--stages two is not a number of stages; give 1 or more, or auto"),
+        (["--pin", "embeddings"], "--pin embeddings is not REGEX=STAGE; write it as --pin 'embeddings=0'"),
+        (["--cap", "24GiB"], "--cap 24GiB is not DEVICE=SIZE; write it as --cap 0=24GiB"),
+        (["--cap", "0=much"], "'much' is not a size; write it as 24GiB, 1.5GB or a number of bytes"),
+        (
+            ["--cap", "2=1GB"],
+            "--cap 2=1GB names device '2', and cluster 'two-cpus' has 2; use 0 to 1, or one of cpu0, cpu1",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_told_with_how_to_write_it(partkit, library, options, message):
+    told = partkit("plan", "bert-tiny", "-q", *options)
+    assert (told.code, told.out, told.err) == (2, "", f"partkit: {message}\n")
+
+
+def test_model_options_beside_a_profile_file_are_refused(partkit, library):
+    path = str(GOLDEN / "profile.v1.json")
+    told = partkit("plan", path, "--batch", "2", "--input", "x=1:int64", "-q")
+    assert told.code == 2
+    assert told.err == (
+        f"partkit: --batch, --input cannot change the profile in {path}; "
+        "leave it out, or name the model instead of the file\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{nonsense", "is not JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
+        ('{"kind": "profile", "nodes": [', "is cut short: Expecting value at line 1, column 31"),
+    ],
+)
+def test_a_profile_that_is_not_whole_json_is_told_with_the_place(partkit, library, tmp_path, text, message):
+    (tmp_path / "p.json").write_text(text)
+    told = partkit("plan", "p.json", "-q")
+    assert told.code == 2
+    assert told.err == f"partkit: p.json {message}; make it again with 'partkit plan' or 'partkit profile'\n"
+
+
+def test_no_feasible_plan_ends_with_4(partkit, library):
+    library.plan = InfeasibleError("9 stages are more than the graph's 7 nodes", hint="ask for 7 or fewer")
+    told = partkit("plan", "bert-tiny", "--stages", "9", "-q")
+    assert (told.code, told.out) == (4, "")
+    assert told.err == "partkit: 9 stages are more than the graph's 7 nodes; ask for 7 or fewer\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "path"),
+    [
+        ("bert", "plans/bert2.json"),
+        ("hf:/data/my checkpoint/", "plans/my-checkpoint2.json"),
+        ("hf:google/bert", "plans/bert2.json"),
+        ("timm:resnet50.a1", "plans/resnet50.a12.json"),
+        ("py:a.b:c", "plans/a.b-c2.json"),
+        ("pt2:exports/net.pt2", "plans/net2.json"),
+        ("graph:diamond", "plans/diamond2.json"),
+        ("graph:", "plans/model2.json"),
+    ],
+)
+def test_a_plan_is_named_after_its_model_and_number_of_stages(source, path):
+    plan = Plan.load(GOLDEN / "plan.v1.json").model_copy(update={"model": ModelSpec(source=source)})
+    assert str(default_path(plan)) == path
+
+
+def test_a_preset_is_not_taken_for_a_file_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bert").write_text("")
+    (tmp_path / "graph").write_text("")
+    assert not is_file("bert")
+    assert is_file("./graph")
+    assert is_file("anything.json")
+    assert not is_file("hf:./graph")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from partkit.files import DOCUMENT_BY_KIND, load_document
+from partkit.reports import RENDERERS, render
+from partkit.reports.table import render_sheet
+from partkit.sheet import Cell, Column, Sheet, Table
+from partkit.sheets import sheet_of
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+COMPARISON = load_document(GOLDEN / "comparison.v1.json")
+PLAN = load_document(GOLDEN / "plan.v1.json")
+
+
+@pytest.mark.parametrize("form", RENDERERS)
+@pytest.mark.parametrize("kind", DOCUMENT_BY_KIND)
+def test_every_renderer_draws_every_kind_and_ends_with_one_newline(kind, form):
+    text = render(load_document(GOLDEN / f"{kind}.v1.json"), form)
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+
+
+def test_json_is_the_file_s_text():
+    assert json.loads(render(PLAN, "json")) == PLAN.to_data()
+
+
+@pytest.mark.parametrize("kind", DOCUMENT_BY_KIND)
+def test_csv_has_a_value_for_each_heading(kind):
+    document = load_document(GOLDEN / f"{kind}.v1.json")
+    heading, *rows = csv.reader(io.StringIO(render(document, "csv")))
+    assert heading == [column.key for column in sheet_of(document).tables[0].columns]
+    assert all(len(row) == len(heading) for row in rows)
+
+
+def test_csv_has_plain_numbers():
+    rows = list(csv.DictReader(io.StringIO(render(COMPARISON, "csv"))))
+    assert rows[0] == {
+        "executor": "pipeline",
+        "status": "ok",
+        "samples_per_s": "2301.5",
+        "ci95_samples_per_s": "2290.0 2312.5",
+        "per_rank_samples_per_s": "",
+        "latency_p50_s": "0.00052",
+        "gpu_util_max_percent": "100.0 97.0",
+        "gpu_util_mean_percent": "96.0 96.0",
+        "peak_bytes": "12000000 22000000",
+        "max_abs_diff": "2.5e-06",
+    }
+
+
+def test_markdown_is_a_table_with_alignment_and_sentences_as_paragraphs():
+    assert render(PLAN, "markdown") == (
+        "| stage | device | modules | params | peak | compute | sends |\n"
+        "| ---: | ---: | :--- | ---: | ---: | ---: | :--- |\n"
+        "| 0 | 0 | embeddings, layer.0 | 10.9 MB | 11.3 MB | 108 µs | 328 kB -> 1 |\n"
+        "| 1 | 1 | layer.1, predictions | 10.9 MB | 21.8 MB | 99.7 µs |  |\n"
+        "\n"
+        "bottleneck stage 1 (407 µs) · lower bound 402 µs · within 1.2% of the best possible\n"
+        "\n"
+        "predicted 2,458 samples/s   (even layers 2,041 · by parameters 1,740)\n"
+    )
+
+
+SHEET = Sheet(
+    tables=(
+        Table(
+            (Column("n", "n"), Column("words", "words", is_number=False, may_wrap=True), Column("none", "none")),
+            ((Cell("1,000", 1000), Cell("one two three four five six seven", "x"), Cell("–", None)),),
+        ),
+    ),
+    heading="[bold]not markup[/bold]",
+    notes=("a note that is never broken, however narrow the terminal may be, so that it can be searched for",),
+)
+
+
+def test_words_wrap_in_a_narrow_terminal_and_figures_never_do():
+    assert render_sheet(SHEET, width=32) == (
+        "[bold]not markup[/bold]\n"
+        "    n  words\n"
+        "1,000  one two three four five\n"
+        "       six seven\n"
+        "a note that is never broken, however narrow the terminal may be, so that it can be searched for\n"
+    )
+
+
+def test_columns_without_any_value_are_left_out_for_people():
+    assert "none" not in render_sheet(SHEET)
+
+
+def test_colour_is_used_only_when_asked_for():
+    assert "\x1b[" not in render_sheet(SHEET)
+    assert "\x1b[1m" in render_sheet(SHEET, colour=True)
