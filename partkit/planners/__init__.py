@@ -12,6 +12,8 @@ PLANNERS = {
     "even": "partkit.planners.even:plan",
     "by_params": "partkit.planners.by_params:plan",
     "chain": "partkit.planners.chain:plan",
+    "orders": "partkit.planners.orders:plan",
+    "ideals": "partkit.planners.ideals:plan",
 }
 """Planner functions by name: each takes a Problem and returns an Outcome, or None where none is feasible."""
 
