@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch.distributed as dist
+from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, Std, start_processes
 
 from partkit.errors import MachineError, RankFailedError
@@ -192,7 +193,7 @@ def read_failures(log_dir: Path) -> list[Failure]:
     return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
 
 
-def serve(store: dist.Store, rank: int, handle: Callable[[str, Reply], Reply]) -> None:
+def serve(store: Store, rank: int, handle: Callable[[str, Reply], Reply]) -> None:
     """Answer orders until ``stop``; what a rank does all its life."""
     number = 0
     while True:
@@ -207,15 +208,15 @@ def serve(store: dist.Store, rank: int, handle: Callable[[str, Reply], Reply]) -
         number += 1
 
 
-def connect(timeout_s: float) -> dist.TCPStore:
+def connect(timeout_s: float) -> TCPStore:
     """A rank's connection to its parent's store."""
     host, _, port = os.environ["PARTKIT_STORE"].rpartition(":")
-    return dist.TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+    return TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
 
 
-def _open_store(port: int | None) -> dist.TCPStore:
+def _open_store(port: int | None) -> TCPStore:
     try:
-        return dist.TCPStore("127.0.0.1", port or 0, is_master=True, wait_for_workers=False)
+        return TCPStore("127.0.0.1", port or 0, is_master=True, wait_for_workers=False)
     except dist.DistNetworkError:
         raise MachineError(
             f"port {port} is in use on this machine", hint="give another --port, or none to let the system choose"

@@ -24,6 +24,7 @@ _CHECKED_ITEMS = 4
 _WARM_ITEMS = 6
 _MIN_ITEMS = 12
 _P95_ITEMS = 20
+_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class RunOptions:
 
     items: int | None = None
     """Items of the timed run; None: as many as fill ``seconds``."""
-    seconds: float = 10.0
+    seconds: float | None = None
+    """Length of the timed run; None: ten seconds."""
     check: bool = True
     device: str = "auto"
     threads: int | None = None
@@ -161,12 +163,12 @@ def measure_group(group: WorkerGroup, options: RunOptions) -> Measured:
     """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
     stage_s = [reply["seconds"] for reply in group.call("stage")]
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
-    items = options.items or max(_MIN_ITEMS, math.ceil(rate * options.seconds / group.job.model.batch))
+    items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.model.batch))
     runs = group.call("run", items=items)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
     single = group.call("run", items=num_single, one_at_a_time=True)
-    return Measured(stage_s, runs, items, samples_per_s, steady_per_s, _latencies(single))
+    return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(single))
 
 
 def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
@@ -180,7 +182,8 @@ def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
     return overall, steady
 
 
-def _latencies(runs: Sequence[Reply]) -> list[float]:
+def latencies(runs: Sequence[Reply]) -> list[float]:
+    """Seconds from entry to output of items that ran one at a time."""
     if all(run["entered_at"] and run["finished_at"] for run in runs):  # every rank runs whole items of its own
         pairs = [pair for run in runs for pair in zip(run["entered_at"], run["finished_at"], strict=True)]
     else:

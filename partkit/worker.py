@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch._C._distributed_c10d import PrefixStore, Store
 
 from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import Executor, RankContext, make_executor
@@ -48,7 +49,7 @@ def main() -> int:
     job = Job.model_validate_json((log_dir / "job.json").read_text(encoding="utf-8"))
     try:
         store = connect(job.timeout_s)
-        worker = Worker(job, rank, world_size, dist.PrefixStore("group", store))
+        worker = Worker(job, rank, world_size, PrefixStore("group", store))
         serve(store, rank, worker.handle)
         worker.close()
     except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
@@ -63,7 +64,7 @@ def main() -> int:
 class Worker:
     """One rank of a job."""
 
-    def __init__(self, job: Job, rank: int, world_size: int, store: dist.Store) -> None:
+    def __init__(self, job: Job, rank: int, world_size: int, store: Store) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
             device = torch.device("cuda", job.devices[rank])

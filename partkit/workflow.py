@@ -9,10 +9,10 @@ import statistics
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from partkit.cluster import Cluster, Device, Link, PairLink
-from partkit.document import digest
+from partkit.document import Document, digest
 from partkit.errors import FormatError
 from partkit.job import DeviceType, Job
 from partkit.launch import WorkerGroup
@@ -21,6 +21,8 @@ from partkit.model import ModelSpec
 from partkit.profile import Profile
 from partkit.progress import Progress, silent
 from partkit.transport.probe import fit_link
+
+_AnyDocument = TypeVar("_AnyDocument", bound=Document)
 
 _UNCACHED = ("py:", "pt2:", "hf:")
 """Sources whose files may change under the same name."""
@@ -178,7 +180,7 @@ def _profile_key(job: Job) -> str | None:
     return f"key-{digest(data)[:24]}.json"
 
 
-def _cached(document: type[Any], name: str) -> Any:
+def _cached(document: type[_AnyDocument], name: str) -> _AnyDocument | None:
     path = _cache_folder() / name
     if not path.is_file():
         return None

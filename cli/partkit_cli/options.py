@@ -11,10 +11,9 @@ import typer
 from partkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from partkit.planners import PlanRequest
-
     from partkit.cluster import Cluster
     from partkit.model import ModelSpec
+    from partkit.planners import PlanRequest
 
 
 class DeviceChoice(StrEnum):

@@ -35,7 +35,7 @@ def profile_of(
 
     with output.progress() as progress:
         return profile_model(
-            spec, device=machine.device.value, threads=machine.threads, num_stages=num_stages, progress=progress
+            spec, device=machine.device.value, threads=machine.threads, progress=progress
         )
 
 

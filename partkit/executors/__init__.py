@@ -16,6 +16,9 @@ EXECUTORS = {
 """Executor classes by name; adding one is a new file and a line here."""
 
 
+__all__ = ["EXECUTORS", "Executor", "RankContext", "make_executor"]
+
+
 def make_executor(context: RankContext) -> Executor:
     """This rank's part of the job's executor. Raises :class:`UsageError` for an unknown name."""
     name = context.job.executor

@@ -7,6 +7,7 @@ small CUDA graph and its replay is timed. Both are then calibrated against the w
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils import _pytree as pytree
 
 Progress = Callable[[str, int, int], None]
 
@@ -103,7 +105,7 @@ class _NodePasses:
                 self.dead_after.setdefault(last, []).append(node)
         self.held = {node: getattr(module, str(node.target)) for node in self.nodes if node.op == "get_attr"}
 
-    def run(self, inputs: Sequence[torch.Tensor], around: Callable[[fx.Node, Callable[[], Any]], Any]) -> None:
+    def run(self, inputs: Sequence[torch.Tensor], around: Callable[[fx.Node, functools.partial[Any]], Any]) -> None:
         """One pass; ``around(node, call)`` must return ``call()``."""
         values: dict[fx.Node, Any] = dict(self.held)
         waiting = iter(inputs)
@@ -114,7 +116,7 @@ class _NodePasses:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
                 assert callable(node.target)
                 function: Callable[..., Any] = node.target
-                values[node] = around(node, lambda f=function, a=args, k=kwargs: f(*a, **k))  # type: ignore[misc]
+                values[node] = around(node, functools.partial(function, *args, **kwargs))
             for dead in self.dead_after.get(node, ()):
                 del values[dead]
 
@@ -131,7 +133,7 @@ def _time_on_cuda(
     passes = _NodePasses(module)
     count = sum(node.op == "call_function" for node in passes.nodes)
 
-    def replayed(node: fx.Node, call: Callable[[], Any]) -> Any:
+    def replayed(node: fx.Node, call: functools.partial[Any]) -> Any:
         value = call()
         signature = _signature(node, call)
         if signature not in seconds_by_signature:
@@ -146,13 +148,12 @@ def _time_on_cuda(
     return times
 
 
-def _signature(node: fx.Node, call: Callable[[], Any]) -> str:
-    defaults = call.__defaults__  # type: ignore[attr-defined]
-
+def _signature(node: fx.Node, call: functools.partial[Any]) -> str:
     def describe(leaf: object) -> object:
         return (tuple(leaf.shape), leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
 
-    return f"{node.target}{fx.node.map_aggregate(defaults[1:], describe)}"
+    leaves, structure = pytree.tree_flatten((call.args, call.keywords))
+    return f"{node.target}{[describe(leaf) for leaf in leaves]}{structure}"
 
 
 def _node_replay_s(call: Callable[[], Any]) -> float:
@@ -180,7 +181,7 @@ def _replay_s(call: Callable[[], Any], *, copies: int) -> float:
         end.synchronize()
         samples.append(start.elapsed_time(end) / 1e3 / copies)
     del kept
-    return statistics.median(samples)
+    return float(statistics.median(samples))
 
 
 def _eager_s(call: Callable[[], Any]) -> float:

@@ -31,7 +31,7 @@ class ModelInfo:
 
     name: str
     description: str
-    parameters: int
+    num_parameters: int
     """Exact count of parameters, a shared one counted once."""
     inputs: tuple[InputSpec, ...]
 

@@ -12,9 +12,8 @@ def models(output: Output) -> None:
     Example:
       partkit models
     """
-    from partkit.sources import list_models
-
     from partkit.sheets.models import models_sheet
+    from partkit.sources import list_models
 
     known = list_models()
     output.json(

@@ -49,9 +49,8 @@ def run(
       partkit run plans/bert4.json
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
-    from partkit.runner import RunOptions, run_plan
-
     from partkit.plan import Plan
+    from partkit.runner import RunOptions, run_plan
 
     if quick and items is None and seconds is None:
         seconds = QUICK_SECONDS

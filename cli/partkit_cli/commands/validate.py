@@ -36,10 +36,9 @@ def validate(
       partkit validate plans/bert4.json
       partkit validate edited.json --profile profile.json -o plans/edited.json
     """
-    from partkit.planners import repredict
-
     from partkit.files import load_document
     from partkit.plan import Plan
+    from partkit.planners import repredict
 
     document = load_document(path)
     if not isinstance(document, Plan):
@@ -76,6 +75,5 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             plan.model,
             device=machine.device.value,
             threads=machine.threads,
-            num_stages=len(plan.stages),
             progress=progress,
         )
