@@ -56,7 +56,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_given(partkit, l
     partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
     assert library.asked["profile_model"] == (
         library.plan.model,
-        {"device": "auto", "threads": 1, "num_stages": 2},
+        {"device": "auto", "threads": 1},
     )
 
 

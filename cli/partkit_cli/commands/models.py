@@ -12,9 +12,8 @@ def models(output: Output) -> None:
     Example:
       partkit models
     """
-    from partkit.sources import list_models
-
     from partkit.sheets.models import models_sheet
+    from partkit.sources import list_models
 
     known = list_models()
     output.json(
@@ -24,7 +23,7 @@ def models(output: Output) -> None:
                 {
                     "name": model.name,
                     "description": model.description,
-                    "num_parameters": model.num_parameters,
+                    "num_parameters": model.parameters,
                     "inputs": [str(item) for item in model.inputs],
                 }
                 for model in known

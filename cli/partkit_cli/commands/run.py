@@ -15,7 +15,7 @@ from partkit_cli.output import Output
 if TYPE_CHECKING:
     from partkit.result import RunResult
 
-QUICK_SECONDS = 1.0
+SECONDS, QUICK_SECONDS = 10.0, 1.0
 
 
 class Mode(StrEnum):
@@ -30,7 +30,7 @@ def run(
     machine: MachineOptions,
     output: Output,
     items: Annotated[int | None, typer.Option(min=1, help="Stop after this many items.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Measure for about this long; default: 10.")] = None,
     check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
@@ -49,15 +49,12 @@ def run(
       partkit run plans/bert4.json
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
+    from partkit.plan import Plan
     from partkit.runner import RunOptions, run_plan
 
-    from partkit.plan import Plan
-
-    if quick and items is None and seconds is None:
-        seconds = QUICK_SECONDS
     options = RunOptions(
         items=items,
-        seconds=seconds,
+        seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
         check=check,
         device=machine.device.value,
         threads=machine.threads,

@@ -76,6 +76,5 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             plan.model,
             device=machine.device.value,
             threads=machine.threads,
-            num_stages=len(plan.stages),
             progress=progress,
         )
