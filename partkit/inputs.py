@@ -22,7 +22,7 @@ def synthetic_inputs(spec: ModelSpec, item: int) -> dict[str, torch.Tensor]:
     Integers are uniform in their range (0 and 1 where none is given), floats are normal (uniform in their range
     where one is given), booleans and masks (by their name) are all true.
     """
-    return {each.name: _synthetic(each, spec.seed, item) for each in spec.inputs}
+    return {each.name: synthetic_tensor(each, spec.seed, item) for each in spec.inputs}
 
 
 def split_arguments(
@@ -47,7 +47,8 @@ def split_arguments(
     return args, kwargs
 
 
-def _synthetic(spec: InputSpec, seed: int, item: int) -> torch.Tensor:
+def synthetic_tensor(spec: InputSpec, seed: int, item: int) -> torch.Tensor:
+    """One input of one item; see :func:`synthetic_inputs`."""
     dtype = getattr(torch, spec.dtype)
     if dtype == torch.bool or "mask" in spec.name:
         return torch.ones(spec.shape, dtype=dtype)

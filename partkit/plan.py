@@ -45,9 +45,14 @@ class Prediction(Record):
 
 
 class Bound(Record):
-    """No plan for the same request has a shorter period; ``gap`` is the plan's period over it, less one."""
+    """No plan for the same request has a shorter period; ``gap`` is the plan's period over it, less one.
+
+    For the latency and memory objectives the bound is ``latency_s`` or ``peak_bytes`` and the gap is to that.
+    """
 
     period_s: float = 0.0
+    latency_s: float | None = None
+    peak_bytes: float | None = None
     gap: float = 0.0
     proved_by: str = ""
     optimal: bool = False
@@ -74,6 +79,8 @@ class PlannerRun(Record):
 
     name: str = ""
     seconds: float = 0.0
+    detail: str = ""
+    """What the planner tried and why it chose this, for people."""
 
 
 class Plan(Document):

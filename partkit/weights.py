@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
 
+from partkit.checkpoint import Checkpoint
 from partkit.errors import WeightsError
 
 _SCALE_NAME = re.compile(r"(weight|gamma|scale|lambda_?\d*)$")
@@ -20,6 +22,10 @@ _SPREAD = 0.02
 
 class WeightSource(Protocol):
     """Where a model's parameters and persistent buffers come from, one at a time."""
+
+    @property
+    def description(self) -> str:
+        """For people: ``seeded with 1``, or the checkpoint's path."""
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` unless every name can be read in its shape; reads no data."""
@@ -65,6 +71,7 @@ class SeededWeights:
 
     def __init__(self, seed: int, module: nn.Module) -> None:
         self._seed = seed
+        self.description = f"seeded with {seed}"
         self._tensors = dict(named_tensors(module))
         self._canonical = canonical_names(module)
 
@@ -85,6 +92,7 @@ class ModuleWeights:
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._tensors = tensors
+        self.description = "the model's own"
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` for a name or shape that the module doesn't have."""
@@ -93,6 +101,65 @@ class ModuleWeights:
     def read(self, name: str) -> torch.Tensor:
         """The module's own tensor, not a copy."""
         return find_tensor(self._tensors, name, "the model").detach()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one tensor of a model is made of a checkpoint's: which keys, in what shape, through what conversion."""
+
+    keys: tuple[str, ...]
+    shape: tuple[int, ...]
+    convert: Callable[..., Mapping[str, torch.Tensor]] | None = None
+    """From the keys' tensors to tensors by name; None: the one key's tensor as it is."""
+
+
+class SafetensorsWeights:
+    """The weights of a checkpoint, each read by itself when it is asked for."""
+
+    def __init__(self, checkpoint: Checkpoint, recipes: Mapping[str, Recipe], module: nn.Module) -> None:
+        """``recipes`` are by the module's names, one name of a tie being enough; ``module`` is on meta."""
+        self._checkpoint = checkpoint
+        self.description = str(checkpoint.path)
+        self._tensors = dict(named_tensors(module))
+        self._canonical = canonical_names(module)
+        self._recipes = {self._canonical[name]: (name, recipe) for name, recipe in reversed(list(recipes.items()))}
+        self._owner = type(module).__name__
+        stored = module.state_dict().keys()
+        self._kept = {name: each for name, each in self._tensors.items() if not each.is_meta and name not in stored}
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Raise :class:`WeightsError` for the first name that is missing or has another shape."""
+        for name, shape in shapes.items():
+            _, recipe = self._find(name)
+            if recipe is None:
+                continue
+            if recipe.shape != tuple(shape):
+                raise WeightsError(
+                    f"{self._checkpoint.entries[recipe.keys[0]].file}: tensor {recipe.keys[0]!r} makes {name!r} of "
+                    f"shape {list(recipe.shape)}, and {self._owner} needs {list(shape)}",
+                    hint="the config.json beside it belongs to another model",
+                )
+
+    def read(self, name: str) -> torch.Tensor:
+        """The checkpoint's tensor of that name, in the module's dtype."""
+        made_as, recipe = self._find(name)
+        if recipe is None:
+            return self._kept[name].detach()
+        dtype = self._tensors[name].dtype
+        pieces = [self._checkpoint.read(key).to(dtype) for key in recipe.keys]
+        return pieces[0] if recipe.convert is None else recipe.convert(*pieces)[made_as]
+
+    def _find(self, name: str) -> tuple[str, Recipe | None]:
+        """The name under which the recipe makes the tensor, and the recipe; None for a buffer kept as built."""
+        found = self._recipes.get(self._canonical.get(name, name))
+        if found is not None:
+            return found
+        if name in self._kept:
+            return name, None
+        raise WeightsError(
+            f"{self._checkpoint.path} has no tensor for {name!r} of {self._owner}",
+            hint="the checkpoint is of another model or task, or incomplete",
+        )
 
 
 def seeded_tensor(seed: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:

@@ -21,6 +21,10 @@ PRESET = "preset"
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         PRESET: "partkit.sources.preset:PresetSource",
+        "hf": "partkit.sources.hf:HuggingFaceSource",
+        "timm": "partkit.sources.timm:TimmSource",
+        "py": "partkit.sources.python_factory:PythonFactorySource",
+        "pt2": "partkit.sources.pt2:ArchiveSource",
     }
 )
 DTYPES = ("float32", "bfloat16", "float16")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from partkit.errors import UsageError
 from partkit.model import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -49,3 +50,13 @@ def input_overrides(spec: ModelSpec) -> dict[str, str]:
 def whole_option(spec: ModelSpec, name: str, default: int) -> int:
     """A whole-number option such as ``batch``."""
     return int(spec.options.get(name, default))
+
+
+def refuse_batch_and_seq(spec: ModelSpec) -> None:
+    """Raise :class:`UsageError` for ``--batch`` and ``--seq`` where the inputs' dimensions have no known meaning."""
+    for name in ("batch", "seq"):
+        if name in spec.options:
+            raise UsageError(
+                f"--{name} has no meaning for {spec.source}: nothing says which dimension that is",
+                hint="give whole shapes with --input name=1x128:int64",
+            )

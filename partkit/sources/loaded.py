@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from partkit.inputs import synthetic_inputs
 from partkit.model import ModelSpec
 from partkit.weights import WeightSource, canonical_names, parameter_slots
 
@@ -33,7 +32,7 @@ class LoadedModel:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
         if self.module is None:
             assert self.exported is not None
-            return copy.deepcopy(self.exported).module().to(device)
+            return _own_tensors(self.exported.module()).to(device)
         module = copy.deepcopy(self.module)
         canonical = canonical_names(module)
         placed: dict[str, nn.Parameter] = {}
@@ -47,6 +46,13 @@ class LoadedModel:
         return module.to(device)
 
 
-def call_by_keyword(spec: ModelSpec) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Item 0 of the synthetic inputs as keyword arguments."""
-    return (), dict(synthetic_inputs(spec, 0))
+def _own_tensors(module: nn.Module) -> nn.Module:
+    """Give the module copies of its tensors, in place, ties kept: a program's modules share the program's own."""
+    copies: dict[int, torch.Tensor] = {}
+    for owner in module.modules():
+        slots: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for tensors in slots:
+            for leaf, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[leaf] = copies.setdefault(id(tensor), copy.deepcopy(tensor))
+    return module.requires_grad_(False)

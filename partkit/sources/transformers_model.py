@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from partkit.errors import MachineError, UsageError
+from partkit.inputs import synthetic_inputs
 from partkit.model import ModelSpec
-from partkit.sources.loaded import LoadedModel, call_by_keyword
+from partkit.sources.loaded import LoadedModel
 from partkit.sources.meta_build import build_on_meta
-from partkit.weights import SeededWeights
+from partkit.weights import SeededWeights, WeightSource
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -37,24 +38,28 @@ def load_config(model_type: str, settings: Mapping[str, object]) -> PretrainedCo
 
 def load_seeded(spec: ModelSpec, config: PretrainedConfig, architecture: str) -> LoadedModel:
     """A transformers class by its name, with seeded weights; the spec's inputs are resolved already."""
-    module = build_transformers(getattr(import_transformers(), architecture), config, spec)
-    check_names(module, spec)
-    args, kwargs = call_by_keyword(spec)
-    return LoadedModel(spec, module, args, kwargs, SeededWeights(spec.seed, module))
+    module = build_transformers(getattr(import_transformers(), architecture)._from_config, config, spec)
+    return feed(spec, module, SeededWeights(spec.seed, module))
 
 
-def build_transformers(model_class: Any, config: PretrainedConfig, spec: ModelSpec) -> nn.Module:
-    """The class on meta with each tensor in the dtype that ``from_pretrained(dtype=...)`` would give it."""
+def build_transformers(make: Callable[..., nn.Module], config: PretrainedConfig, spec: ModelSpec) -> nn.Module:
+    """A model on meta with each tensor in the dtype that ``from_pretrained(dtype=...)`` would give it.
+
+    ``make`` is called with the config and a dtype, as a class's ``_from_config`` or an auto class's ``from_config``.
+    """
     if getattr(config, "use_cache", False):
         config.use_cache = False  # one forward pass: a cache would be filled, returned and thrown away
     dtype = getattr(torch, spec.dtype)
-    module = build_on_meta(lambda: model_class._from_config(config, dtype=dtype), seed=spec.seed)
+    module = build_on_meta(lambda: make(config, dtype=dtype), seed=spec.seed)
     _keep_in_float32(module, dtype)
     return module
 
 
-def check_names(module: nn.Module, spec: ModelSpec) -> None:
-    """Raise :class:`UsageError` when the spec feeds an input that ``forward`` doesn't name."""
+def feed(spec: ModelSpec, module: nn.Module, weights: WeightSource) -> LoadedModel:
+    """The loaded model with item 0 of its synthetic inputs, by keyword.
+
+    Raises :class:`UsageError` when the spec feeds an input that ``forward`` doesn't name.
+    """
     known = list(inspect.signature(module.forward).parameters)
     for item in spec.inputs:
         if item.name not in known:
@@ -62,16 +67,18 @@ def check_names(module: nn.Module, spec: ModelSpec) -> None:
                 f"{type(module).__name__} of {spec.source} has no input {item.name!r}",
                 hint=f"it has {', '.join(known)}",
             )
+    return LoadedModel(spec, module, (), dict(synthetic_inputs(spec, 0)), weights)
 
 
 def _keep_in_float32(module: nn.Module, dtype: torch.dtype) -> None:
-    """Give the parameters that the class keeps in float32 (T5's ``wo`` in float16) that dtype."""
+    """Give the tensors that the class keeps in float32 (T5's ``wo`` in float16) that dtype."""
     from transformers.core_model_loading import build_glob_alternation
 
     plan = module._get_dtype_plan(dtype)  # type: ignore[operator]
     if not plan:
         return
     pattern, _, _ = build_glob_alternation(list(plan))
-    for name, parameter in module.named_parameters():
-        if pattern.search(name):
-            parameter.data = parameter.data.to(torch.float32)
+    stored = module.state_dict().keys()  # other buffers aren't loaded, so from_pretrained leaves them alone
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if name in stored and pattern.search(name):
+            tensor.data = tensor.data.to(torch.float32)

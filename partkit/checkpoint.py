@@ -1,0 +1,136 @@
+"""Safetensors checkpoints: which tensors there are, checked without reading them, and single ones read by mmap."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from partkit.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
+
+INDEX_NAME = "model.safetensors.index.json"
+SINGLE_NAME = "model.safetensors"
+_LARGEST_HEADER = 100_000_000
+"""What safetensors itself allows, in bytes."""
+_BITS_BY_DTYPE = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+}
+"""The dtypes whose data length is checked against the shape; an unknown one is left to safetensors."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor of a checkpoint file."""
+
+    file: Path
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of one or several safetensors files, by key."""
+
+    path: Path
+    """The one file, or the index of several."""
+    entries: Mapping[str, Entry]
+    _handles: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Open files: a cache, so that reading many tensors maps each file once."""
+
+    def read(self, key: str) -> torch.Tensor:
+        """One tensor on CPU; only its own pages are read. Raises :class:`WeightsError` for damage."""
+        from safetensors import SafetensorError, safe_open
+
+        entry = self.entries[key]
+        try:
+            if entry.file not in self._handles:
+                self._handles[entry.file] = safe_open(entry.file, framework="pt", device="cpu")
+            tensor: torch.Tensor = self._handles[entry.file].get_tensor(key)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"{entry.file}: tensor {key!r} can't be read: {error}") from None
+        return tensor
+
+
+def find_checkpoint(folder: Path) -> Checkpoint | None:
+    """The safetensors files of a model's folder, every header checked; None when it has no weights at all.
+
+    Raises :class:`WeightsError` for damaged or missing files, and for a folder that has only pickled weights.
+    """
+    if (folder / INDEX_NAME).exists():
+        return Checkpoint(folder / INDEX_NAME, _read_shards(folder / INDEX_NAME))
+    if (folder / SINGLE_NAME).exists():
+        return Checkpoint(folder / SINGLE_NAME, read_header(folder / SINGLE_NAME))
+    pickles = sorted([*folder.glob("pytorch_model*.bin"), *folder.glob("pytorch_model*.bin.index.json")])
+    if pickles:
+        raise WeightsError(
+            f"{pickles[0]} is a pickle, which can run code when it is read, so partkit doesn't",
+            hint="convert it to safetensors: load the model in transformers and call save_pretrained",
+        )
+    return None
+
+
+def read_header(file: Path) -> dict[str, Entry]:
+    """The entries of one safetensors file; raises :class:`WeightsError` when it is truncated or damaged."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            header_size = int.from_bytes(stream.read(8), "little")
+            if size < 8 or header_size > min(size - 8, _LARGEST_HEADER):
+                raise WeightsError(f"{file} is truncated: it has {size} bytes and not even its whole header")
+            header = json.loads(stream.read(header_size))
+        assert isinstance(header, dict)
+        header.pop("__metadata__", None)
+        data_size = size - 8 - header_size
+        for key, item in header.items():
+            _check_extent(file, key, item, data_size)
+        return {key: Entry(file, tuple(item["shape"])) for key, item in header.items()}
+    except OSError as error:
+        raise WeightsError(f"{file} can't be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise WeightsError(f"{file} isn't a safetensors file: its header can't be read") from None
+
+
+def _check_extent(file: Path, key: str, item: Mapping[str, Any], data_size: int) -> None:
+    start, end = item["data_offsets"]
+    if end > data_size:
+        raise WeightsError(
+            f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {data_size} bytes",
+            hint="copy or download the file again",
+        )
+    bits = _BITS_BY_DTYPE.get(item["dtype"])
+    needed = None if bits is None else bits // 8 * math.prod(item["shape"])
+    if needed is not None and end - start != needed:
+        raise WeightsError(
+            f"{file} is damaged: tensor {key!r} has {end - start} bytes, and its shape {item['shape']} of "
+            f"{item['dtype']} takes {needed}"
+        )
+
+
+def _read_shards(index: Path) -> dict[str, Entry]:
+    folder = index.parent
+    try:
+        file_by_key = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(file_by_key.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{index} isn't a safetensors index: {error!r}") from None
+    entries: dict[str, Entry] = {}
+    for name in names:
+        if Path(name).name != name:
+            raise WeightsError(f"{index} names the file {name!r}, which isn't in the same folder")
+        if not (folder / name).exists():
+            raise WeightsError(
+                f"{folder / name} is missing, and {index.name} names it", hint="download the model again"
+            )
+        entries |= read_header(folder / name)
+    for key, name in file_by_key.items():
+        if key not in entries or entries[key].file.name != name:
+            raise WeightsError(f"{folder / name} has no tensor {key!r}, which {index.name} says is there")
+    return entries

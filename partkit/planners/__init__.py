@@ -1,0 +1,39 @@
+"""Planners: where to cut a graph, one algorithm a file.
+
+``make_plan`` and its fellows are imported on first use, so that this package's parts can import it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+PLANNERS = {
+    "auto": "partkit.planners.auto:plan",
+    "even": "partkit.planners.even:plan",
+    "by_params": "partkit.planners.by_params:plan",
+    "chain": "partkit.planners.chain:plan",
+    "orders": "partkit.planners.orders:plan",
+    "ideals": "partkit.planners.ideals:plan",
+}
+"""Planner functions by name: each takes a Problem and returns an Outcome, or None where none is feasible."""
+
+_FRONT = {
+    "PlanRequest": "partkit.planners.request",
+    "make_plan": "partkit.planners.make",
+    "repredict": "partkit.planners.check",
+}
+
+__all__ = ["PLANNERS", "PlanRequest", "make_plan", "repredict"]
+
+if TYPE_CHECKING:
+    from partkit.planners.check import repredict
+    from partkit.planners.make import make_plan
+    from partkit.planners.request import PlanRequest
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FRONT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_FRONT[name]), name)

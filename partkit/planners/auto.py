@@ -1,0 +1,22 @@
+"""Pick the algorithms that fit the graph's size and keep the best plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from partkit.planners import ideals, orders
+from partkit.planners.bounds import simple_bound
+from partkit.planners.outcome import Outcome, value_of
+from partkit.planners.problem import TOLERANCE, Problem
+
+
+def plan(problem: Problem) -> Outcome | None:
+    """The best of several orders, then, unless that meets its bound, the exact search where it is small enough."""
+    outcome = orders.plan(problem)
+    if outcome is not None:
+        value = value_of(problem, outcome)
+        if value <= simple_bound(problem).value * (1 + TOLERANCE) or (
+            outcome.covers_all and value <= outcome.bound * (1 + TOLERANCE)
+        ):
+            return replace(outcome, detail="the plan meets its lower bound")
+    return ideals.improve(problem, outcome)

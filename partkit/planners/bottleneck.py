@@ -1,0 +1,205 @@
+"""Exact dynamic programmes over cuts: smallest bottleneck, and smallest total under a bottleneck.
+
+With T the kinds of devices, a state is how many devices of each kind the stages so far have used (and how
+many stages, where a stage may have several devices). For uniform devices that is the stage's number and the
+programme is the classic one for chains: O(K n^2) for K stages and n cuts, in numpy. For all-different
+devices the states are the subsets. Idle devices need no care: the answer is the best over all states.
+See Bokhari, "Partitioning problems in parallel, pipelined and distributed computing" (IEEE ToC 1988) for
+chains and Benoit & Robert, "Mapping pipeline skeletons onto heterogeneous platforms" (JPDC 2008) for why
+the number of states is exponential in the kinds.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from partkit.graph import BoolArray, FloatArray
+from partkit.planners.cuts import Cuts
+from partkit.planners.problem import Problem
+
+_ROWS_AT_ONCE = 64
+
+Tables = list[FloatArray]
+"""One table [end, start] for each kind of device."""
+
+State = tuple[int, tuple[int, ...]]
+"""Stages so far and devices used of each kind."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage: the cut it ends at, the kind of its devices and their number."""
+
+    end: int
+    kind: int
+    replicas: int
+
+
+@dataclass(frozen=True, eq=False)
+class Solver:
+    """Cuts of a problem, the table whose largest entry along a plan counts, and the programmes over them."""
+
+    problem: Problem
+    cuts: Cuts
+    limit: Tables
+    """For each kind, what a stage between two cuts costs; infinite where it may not be. Divided by replicas."""
+    replicate: bool
+
+    @cached_property
+    def states(self) -> list[State]:
+        """All states in an order in which each comes after its predecessors."""
+        ranges = [range(len(kind.devices) + 1) for kind in self.problem.kinds]
+        counts = sorted(itertools.product(*ranges), key=sum)
+        most = self.problem.max_stages
+        if not self._counts_stages_apart:
+            return [(sum(used), used) for used in counts if sum(used) <= most or self.replicate]
+        return [(stages, used) for stages in range(most + 1) for used in counts if stages <= sum(used)]
+
+    @property
+    def _counts_stages_apart(self) -> bool:
+        """Whether the number of stages must be known beside the number of devices."""
+        problem = self.problem
+        if not self.replicate:
+            return False
+        limited = problem.max_stages < len(problem.cluster.devices) or problem.request.exact_num_stages
+        return limited or bool(problem.request.pins)
+
+    def moves(self, state: State) -> Iterator[tuple[State, int, int]]:
+        """Predecessors of a state, each with the kind and number of devices of the stage in between."""
+        stages, used = state
+        for kind, count in enumerate(used):
+            for replicas in range(1, (count if self.replicate else min(count, 1)) + 1):
+                before = (*used[:kind], count - replicas, *used[kind + 1 :])
+                previous = stages - 1 if self._counts_stages_apart else sum(before)
+                if previous >= 0 and (previous > 0) == any(before):
+                    yield (previous, before), kind, replicas
+
+    def _pin_mask(self, stage: int, rows: slice) -> BoolArray | None:
+        if not self.problem.request.pins:
+            return None
+        off_pin = self.cuts.off_pin(stage)
+        mask: BoolArray = off_pin[rows, None] != off_pin[None, : rows.stop]
+        return mask
+
+    def is_final(self, state: State) -> bool:
+        """Whether a plan may end in this state."""
+        exact = self.problem.request.exact_num_stages
+        return state[0] > 0 and (not exact or state[0] == self.problem.max_stages)
+
+    def best_by_state(self, threshold: float | None = None, cost: Tables | None = None) -> Reached:
+        """Best value of every cut in every state.
+
+        Without arguments the value is the largest limit of a stage. With a threshold and a cost for each kind
+        it is the sum of costs over stages whose limit is within the threshold.
+        """
+        first: State = (0, (0,) * len(self.problem.kinds))
+        empty = np.full(self.cuts.num_cuts, np.inf)
+        empty[0] = -np.inf if cost is None else 0.0
+        value: dict[State, FloatArray] = {first: empty}
+        for state in self.states:
+            if state == first:
+                continue
+            best = np.full(self.cuts.num_cuts, np.inf)
+            for before, kind, replicas in self.moves(state):
+                if before in value:
+                    self._relax(best, value[before], before, kind, replicas, threshold, cost)
+            value[state] = best
+        return Reached(self, value, threshold, cost)
+
+    def _relax(
+        self,
+        best: FloatArray,
+        reached: FloatArray,
+        before: State,
+        kind: int,
+        replicas: int,
+        threshold: float | None,
+        cost: Tables | None,
+    ) -> None:
+        """Improve ``best`` by one more stage. Blocks of rows keep the temporary tables in cache."""
+        if not np.isfinite(reached[1:]).any() and before[0] > 0:
+            return
+        for low in range(0, self.cuts.num_cuts, _ROWS_AT_ONCE):
+            rows = slice(low, min(low + _ROWS_AT_ONCE, self.cuts.num_cuts))
+            table = self.extended(rows, reached, before, kind, replicas, threshold, cost)
+            np.minimum(best[rows], table.min(axis=1), out=best[rows])
+
+    def extended(
+        self,
+        rows: slice,
+        reached: FloatArray,
+        before: State,
+        kind: int,
+        replicas: int,
+        threshold: float | None,
+        cost: Tables | None,
+    ) -> FloatArray:
+        """Value of ending at each of ``rows`` by one stage from each start."""
+        limit = self.limit[kind][rows, : rows.stop]
+        if replicas > 1:
+            limit = limit / replicas
+        start = reached[: rows.stop]
+        if cost is None:
+            table = np.maximum(limit, start)
+        else:
+            assert threshold is not None
+            table = np.where(limit <= threshold, cost[kind][rows, : rows.stop] + start, np.inf)
+        mask = self._pin_mask(before[0], rows)
+        if mask is not None:
+            table[mask] = np.inf
+        return table
+
+
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """What a dynamic programme found: the best value of each cut in each state."""
+
+    solver: Solver
+    value: dict[State, FloatArray]
+    threshold: float | None
+    cost: Tables | None
+
+    @cached_property
+    def final(self) -> State | None:
+        """The best state to end in, of equals the one with fewest stages; None when nothing is feasible."""
+        finals = [state for state in self.value if self.solver.is_final(state) and self.value[state][-1] < np.inf]
+        return min(finals, key=lambda state: (self.value[state][-1], state[0]), default=None)
+
+    @property
+    def best(self) -> float:
+        """The best value of a whole plan, infinite when nothing is feasible."""
+        return float("inf") if self.final is None else float(self.value[self.final][-1])
+
+    def steps(self) -> list[Step]:
+        """The stages of a best plan, first to last."""
+        assert self.final is not None, "steps of an infeasible problem"
+        return self.steps_to(self.final)
+
+    def steps_to(self, state: State) -> list[Step]:
+        """The stages of a best plan that ends in ``state``."""
+        steps: list[Step] = []
+        end = self.solver.cuts.num_cuts - 1
+        while end > 0:
+            state, start, kind, replicas = self._best_move(state, end)
+            steps.append(Step(end, kind, replicas))
+            end = start
+        return steps[::-1]
+
+    def _best_move(self, state: State, end: int) -> tuple[State, int, int, int]:
+        solver, found = self.solver, None
+        target = self.value[state][end]
+        for before, kind, replicas in solver.moves(state):
+            if before in self.value:
+                rows = slice(end, end + 1)
+                table = solver.extended(rows, self.value[before], before, kind, replicas, self.threshold, self.cost)
+                start = int(table[0].argmin())
+                if table[0, start] <= target:
+                    found = before, start, kind, replicas
+                    break
+        assert found is not None, "the programme's value has no origin"
+        return found

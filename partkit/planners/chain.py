@@ -1,0 +1,51 @@
+"""The exact best cut of one topological order of the graph: its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from partkit.graph import IntArray
+from partkit.planners.blocks import Blocks
+from partkit.planners.cuts import chain_cuts
+from partkit.planners.outcome import Outcome
+from partkit.planners.problem import Problem
+from partkit.planners.solve import solve
+
+
+def plan(problem: Problem) -> Outcome | None:
+    """Cut the graph's own order into intervals, best for the objective; None when nothing is feasible.
+
+    O(stages x blocks^2) for uniform devices; see :mod:`partkit.planners.bottleneck`. The bound holds for
+    every plan where the graph has no other order, that is where it is a chain.
+    """
+    return solve_order(problem, own_order, "chain")
+
+
+def own_order(blocks: Blocks) -> IntArray:
+    """The blocks in the graph's own order."""
+    return np.arange(blocks.num_blocks)
+
+
+def solve_order(problem: Problem, make_order: Callable[[Blocks], IntArray], planner: str) -> Outcome | None:
+    """The best plan over one order of the blocks.
+
+    Caps cost a table and forbid the fusion of idle nodes, so they come in only if the plan without them
+    does not fit.
+    """
+    if problem.request.objective != "memory":
+        outcome = _solve_blocks(problem, problem.blocks, make_order, planner, with_memory=False)
+        if outcome is None or problem.fits(outcome.assignment, outcome.costs):
+            return outcome
+    return _solve_blocks(problem, problem.all_blocks, make_order, planner, with_memory=True)
+
+
+def _solve_blocks(
+    problem: Problem, blocks: Blocks, make_order: Callable[[Blocks], IntArray], planner: str, *, with_memory: bool
+) -> Outcome | None:
+    num_slots = problem.request.num_slots if with_memory else None
+    cuts = chain_cuts(blocks, make_order(blocks), problem.best_link, num_slots=num_slots)
+    outcome = solve(problem, cuts, planner, check_peaks=with_memory)
+    return None if outcome is None else replace(outcome, covers_all=blocks.is_chain)

@@ -1,0 +1,151 @@
+"""Check a plan, perhaps edited by hand, against its profile, and compute all its figures anew."""
+
+from __future__ import annotations
+
+import math
+
+import networkx as nx
+import numpy as np
+
+from partkit.cost import DEFAULT_NUM_SLOTS, Assignment, evaluate
+from partkit.errors import FormatError, InfeasibleError, MismatchError
+from partkit.graph import Graph, build_graph
+from partkit.plan import Bound, Plan
+from partkit.planners.assemble import plan_stages, predict
+from partkit.planners.blocks import pinned_nodes
+from partkit.profile import Profile
+from partkit.units import format_bytes
+
+_ROUNDING = 10.0 ** (1 - Plan.digits)
+"""Relative change below which a figure read from a file is the same figure."""
+
+
+def repredict(plan: Plan, profile: Profile) -> Plan:
+    """``plan`` with every derived figure computed from its nodes, devices and cluster.
+
+    ``edited`` is set where figures changed by more than the file's rounding. Raises
+    :class:`MismatchError` when plan and profile are of different models, :class:`FormatError` listing every
+    missing, unknown or misplaced node, and :class:`InfeasibleError` where a stage exceeds its memory cap.
+    """
+    ours, theirs = plan.model.structure_sha256, profile.model.structure_sha256
+    if ours and theirs and ours != theirs:
+        raise MismatchError(
+            f"the plan is for structure {ours[:12]} of {plan.model.source!r} and the profile for {theirs[:12]} of "
+            f"{profile.model.source!r}",
+            hint="plan again with this profile",
+        )
+    graph = build_graph(profile)
+    faults = _find_faults(plan, profile, graph)
+    if faults:
+        raise FormatError("the plan does not fit its profile: " + "; ".join(faults), hint="edit it or plan again")
+    assignment = assignment_of_plan(plan, graph)
+    costs = evaluate(graph, plan.cluster, assignment)
+    stages = plan_stages(graph, assignment, costs, num_slots=DEFAULT_NUM_SLOTS)
+    fresh = plan.model_copy(
+        update={
+            "stages": stages,
+            "prediction": predict(plan.model, costs),
+            "contiguous": not bool((costs.traffic.source > costs.traffic.target).any()),
+            "profile_sha256": profile.sha256,
+        }
+    )
+    _check_caps(fresh)
+    changed = not _same_figures(plan.to_data()["stages"], fresh.to_data()["stages"])
+    if not changed:
+        return fresh
+    return fresh.model_copy(update={"edited": True, "bound": _new_bound(fresh, same=plan.profile_sha256)})
+
+
+def assignment_of_plan(plan: Plan, graph: Graph) -> Assignment:
+    """The assignment that a plan describes; its nodes must be the graph's."""
+    stage_by_node = plan.stage_by_node
+    stage_of = np.array([stage_by_node[node.name] for node in graph.nodes], dtype=np.int64)
+    return Assignment(stage_of, tuple(stage.devices for stage in plan.stages))
+
+
+def _find_faults(plan: Plan, profile: Profile, graph: Graph) -> list[str]:
+    placed, planned = set(graph.index_by_name), set(plan.stage_by_node)
+    free = {node.name for node in profile.nodes if node.free}
+    faults = [f"node {name!r} stands in no stage" for name in sorted(placed - planned)]
+    faults += [f"free node {name!r} stands in a stage" for name in sorted(planned & free)]
+    faults += [f"node {name!r} is not in the profile" for name in sorted(planned - placed - free)]
+    if faults:
+        return faults
+    users: dict[int, int] = {}
+    for stage in plan.stages:
+        for device in stage.devices:
+            if device in users:
+                faults.append(f"device {device} runs stages {users[device]} and {stage.index}")
+            users[device] = stage.index
+    return faults + _order_faults(plan, graph) + _pin_faults(plan, graph)
+
+
+def _order_faults(plan: Plan, graph: Graph) -> list[str]:
+    stage_of = assignment_of_plan(plan, graph).stage_of
+    source, target = stage_of[graph.use_source], stage_of[graph.use_target]
+    faults = []
+    if plan.contiguous:
+        quotient = nx.DiGraph()
+        quotient.add_edges_from((a, b) for a, b in zip(source.tolist(), target.tolist(), strict=True) if a != b)
+        for use in np.flatnonzero(source > target)[:3].tolist():
+            names = graph.nodes[graph.use_source[use]].name, graph.nodes[graph.use_target[use]].name
+            faults.append(
+                f"{names[0]!r} in stage {source[use]} is used by {names[1]!r} in the earlier stage {target[use]}"
+            )
+        if faults and not nx.is_directed_acyclic_graph(quotient):
+            faults.append("values go round in a cycle of stages")
+    late = np.flatnonzero(graph.is_input & (stage_of > 0)).tolist()
+    return faults + [
+        f"input {graph.nodes[node].name!r} stands in stage {stage_of[node]}, and inputs enter at stage 0"
+        for node in late
+    ]
+
+
+def _pin_faults(plan: Plan, graph: Graph) -> list[str]:
+    stage_by_node = plan.stage_by_node
+    return [
+        f"node {graph.nodes[node].name!r} is pinned to stage {stage} by {pattern!r} and stands in stage "
+        f"{stage_by_node[graph.nodes[node].name]}"
+        for pattern, stage in plan.constraints.pins.items()
+        for node in pinned_nodes(graph, pattern)
+        if stage_by_node[graph.nodes[node].name] != stage
+    ]
+
+
+def _check_caps(plan: Plan) -> None:
+    faults = []
+    for stage in plan.stages:
+        for device in stage.devices:
+            cap = plan.constraints.memory_caps_bytes.get(str(device), plan.cluster.devices[device].memory_bytes)
+            if cap is not None and stage.peak_bytes > cap:
+                faults.append(
+                    f"stage {stage.index} needs {format_bytes(stage.peak_bytes)} and device {device} "
+                    f"({plan.cluster.devices[device].name!r}) may hold {format_bytes(cap)}"
+                )
+    if faults:
+        raise InfeasibleError("; ".join(faults), hint="move nodes to other stages or raise the caps")
+
+
+def _same_figures(old: object, new: object) -> bool:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_same_figures(old[key], new[key]) for key in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same_figures, old, new))
+    if isinstance(old, float) and isinstance(new, float):
+        return math.isclose(old, new, rel_tol=_ROUNDING)
+    return old == new
+
+
+def _new_bound(plan: Plan, *, same: str) -> Bound:
+    """The old bound with the new gap; none where the profile is another."""
+    if same != plan.profile_sha256:
+        return Bound(proved_by="none: the profile is not the one that the bound was proved for")
+    name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[plan.objective]
+    value = {
+        "throughput": plan.prediction.period_s,
+        "latency": plan.prediction.latency_s,
+        "memory": float(max(stage.peak_bytes for stage in plan.stages)),
+    }[plan.objective]
+    lower = getattr(plan.bound, name) or 0.0
+    gap = max(value / lower - 1, 0.0) if lower > 0 else 0.0
+    return plan.bound.model_copy(update={"gap": gap, "optimal": lower > 0 and gap < _ROUNDING})

@@ -1,0 +1,103 @@
+"""The planner's front door: one request in, one complete plan out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib import import_module
+
+from partkit.cluster import Cluster
+from partkit.errors import UsageError
+from partkit.plan import Alternative, Bound, Constraints, Plan, PlannerRun
+from partkit.planners import PLANNERS
+from partkit.planners.assemble import plan_stages, predict
+from partkit.planners.bounds import LowerBound, simple_bound
+from partkit.planners.infeasible import no_plan
+from partkit.planners.outcome import Outcome, rank_of, value_of
+from partkit.planners.problem import TOLERANCE, Problem, make_problem
+from partkit.planners.request import PlanRequest
+from partkit.profile import Profile
+
+BASELINES = ("even", "by_params")
+
+
+def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
+    """The best plan for ``request``: stages, prediction, proved bound and the baselines on the same cost.
+
+    Raises :class:`InfeasibleError` where no plan satisfies the request, :class:`UsageError` for an unknown
+    planner or an option out of range, :class:`FormatError` for a graph that cannot be planned at all.
+
+    >>> from partkit.cluster import Device, Link
+    >>> from partkit.profile import Node
+    >>> nodes = tuple(Node(name=name, time_s=seconds) for name, seconds in zip("abc", (2.0, 1.0, 1.0)))
+    >>> profile = Profile(nodes=nodes, edges=(("a", "b"), ("b", "c")))
+    >>> cluster = Cluster(devices=(Device(name="x"), Device(name="y")), link=Link(bytes_per_s=1.0))
+    >>> plan = make_plan(profile, cluster, PlanRequest(num_stages=2))
+    >>> [stage.nodes for stage in plan.stages], plan.prediction.period_s, plan.bound.optimal
+    ([('a',), ('b', 'c')], 2.0, True)
+    """
+    started_s = time.perf_counter()
+    problem = make_problem(profile, cluster, request)
+    outcome = load_planner(request.planner)(problem)
+    if outcome is None:
+        raise no_plan(problem, request.planner)
+    baselines = {name: load_planner(name)(problem) for name in BASELINES}
+    if request.planner == "auto":
+        outcome = _best_of(problem, outcome, baselines)
+    alternatives = tuple(
+        Alternative(planner=name, period_s=found.costs.period_s) for name, found in baselines.items() if found
+    )
+    seconds = time.perf_counter() - started_s
+    return to_plan(profile, problem, outcome, alternatives, seconds)
+
+
+def load_planner(name: str) -> Callable[[Problem], Outcome | None]:
+    """The planner of that name. Raises :class:`UsageError` for an unknown one."""
+    if name not in PLANNERS:
+        raise UsageError(f"there is no planner {name!r}", hint=f"choose one of {', '.join(PLANNERS)}")
+    module, _, function = PLANNERS[name].partition(":")
+    planner: Callable[[Problem], Outcome | None] = getattr(import_module(module), function)
+    return planner
+
+
+def _best_of(problem: Problem, outcome: Outcome, baselines: dict[str, Outcome | None]) -> Outcome:
+    """A baseline can only win where the search was cut short."""
+    return min((outcome, *filter(None, baselines.values())), key=lambda found: rank_of(problem, found)[0])
+
+
+def to_plan(
+    profile: Profile, problem: Problem, outcome: Outcome, alternatives: tuple[Alternative, ...], seconds: float
+) -> Plan:
+    """The plan file of an outcome."""
+    request = problem.request
+    return Plan(
+        model=profile.model,
+        stages=plan_stages(problem.graph, outcome.assignment, outcome.costs, num_slots=request.num_slots),
+        objective=request.objective,
+        prediction=predict(profile.model, outcome.costs),
+        bound=certify(problem, outcome),
+        alternatives=alternatives,
+        constraints=Constraints(
+            memory_caps_bytes={str(device): cap for device, cap in sorted(request.memory_caps_bytes.items())},
+            pins=dict(request.pins),
+        ),
+        cluster=problem.cluster,
+        contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),
+        planner=PlannerRun(name=outcome.planner, seconds=seconds, detail=outcome.detail),
+        profile_sha256=profile.sha256,
+    )
+
+
+def certify(problem: Problem, outcome: Outcome) -> Bound:
+    """The best lower bound known for the request, with the outcome's gap to it."""
+    bounds = [simple_bound(problem)]
+    if outcome.covers_all:
+        bounds.append(LowerBound(outcome.bound, f"{outcome.planner}: exact search of all contiguous plans"))
+    best = max(bounds, key=lambda bound: bound.value)
+    value = value_of(problem, outcome)
+    lower = min(best.value, value)
+    gap = value / lower - 1 if lower > 0 else 0.0
+    optimal = value <= lower * (1 + TOLERANCE)
+    gap = 0.0 if optimal else gap
+    name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[problem.request.objective]
+    return Bound.model_validate({name: lower, "gap": gap, "proved_by": best.proved_by, "optimal": optimal})
