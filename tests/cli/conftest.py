@@ -54,6 +54,7 @@ class Library:
     plan: Plan
     run: RunResult | None
     comparison: Comparison
+    kept_profile: Profile | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
     def note(self, name: str, answer: object) -> Callable[..., Any]:
@@ -95,6 +96,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         "partkit.workflow",
         profile_model=fakes.note("profile_model", "profile"),
         machine_cluster=fakes.note("machine_cluster", "cluster"),
+        find_profile=fakes.note("find_profile", "kept_profile"),
     )
     _install(
         monkeypatch,
