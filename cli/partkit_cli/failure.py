@@ -41,7 +41,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("partkit"):
         package = error.name.partition(".")[0]
         return f"the package {package!r} is not installed; pip install {package}"
+    words = " ".join(str(error).split())
     return (
-        f"this is a fault in partkit ({type(error).__name__}: {error}); "
+        f"this is a fault in partkit ({type(error).__name__}: {words}); "
         "run the command again with --verbose for the traceback, and report it"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +20,7 @@ def is_file(model: str) -> bool:
     return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
 
 
-def profile_of(
-    model: str, options: ModelOptions, machine: MachineOptions, *, num_stages: int | None, output: Output
-) -> Profile:
+def profile_of(model: str, options: ModelOptions, machine: MachineOptions, output: Output) -> Profile:
     """The profile in a file, or of the model that ``model`` names, measured here."""
     if is_file(model):
         from partkit.profile import Profile
@@ -34,9 +31,7 @@ def profile_of(
     from partkit.workflow import profile_model
 
     with output.progress() as progress:
-        return profile_model(
-            spec, device=machine.device.value, threads=machine.threads, progress=progress
-        )
+        return profile_model(spec, device=machine.device.value, threads=machine.threads, progress=progress)
 
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
@@ -88,8 +83,6 @@ def _cluster(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
 
 def _num_devices(device: str) -> int:
     """Devices of this machine that stages may take: its GPUs, or a CPU's cores."""
-    if device == "cpu":
-        return os.cpu_count() or 1
-    import torch
+    from partkit.machine import num_cores, num_cuda_devices
 
-    return max(1, torch.cuda.device_count())
+    return num_cores() if device == "cpu" else max(1, num_cuda_devices())

@@ -54,6 +54,7 @@ class Library:
     plan: Plan
     run: RunResult | None
     comparison: Comparison
+    kept_profile: Profile | None = None
     asked: dict[str, Any] = field(default_factory=dict)
 
     def note(self, name: str, answer: object) -> Callable[..., Any]:
@@ -83,7 +84,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         comparison=Comparison.load(GOLDEN / "comparison.v1.json"),
     )
     spec = ModelSpec(source="bert-tiny", inputs=(InputSpec(name="input_ids", shape=(1, 128), dtype="int64"),))
-    known = SimpleNamespace(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
+    known = SimpleNamespace(name="bert-tiny", description="A small BERT", parameters=4400000, inputs=spec.inputs)
     _install(
         monkeypatch,
         "partkit.sources",
@@ -95,6 +96,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         "partkit.workflow",
         profile_model=fakes.note("profile_model", "profile"),
         machine_cluster=fakes.note("machine_cluster", "cluster"),
+        find_profile=fakes.note("find_profile", "kept_profile"),
     )
     _install(
         monkeypatch,

@@ -52,11 +52,29 @@ def test_validate_predicts_a_plan_again_and_writes_it_if_asked(partkit, library)
     assert Plan.load("checked.json") == library.plan
 
 
-def test_validate_profiles_the_plan_s_model_where_no_profile_is_given(partkit, library):
+def test_validate_uses_the_plan_s_own_profile_where_this_machine_has_it(partkit, library):
+    library.kept_profile = library.profile
+    told = partkit("validate", str(GOLDEN / "plan.v1.json"), "-q")
+    assert (told.code, told.err) == (0, "")
+    assert library.asked["repredict"] == (library.plan, library.profile, {})
+    assert library.asked["find_profile"] == (library.plan.profile_sha256, {})
+    assert set(library.asked) == {"find_profile", "repredict"}
+
+
+def test_validate_says_when_the_figures_come_from_another_profile(partkit, library):
+    library.profile = library.profile.model_copy(update={"method": "analytic"})
+    told = partkit("validate", str(GOLDEN / "plan.v1.json"), "-q")
+    assert told.code == 0
+    assert told.err == (
+        "warning: the plan was made from another profile; its figures are predicted again from this one\n"
+    )
+
+
+def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, library):
     partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
     assert library.asked["profile_model"] == (
         library.plan.model,
-        {"device": "auto", "threads": 1, "num_stages": 2},
+        {"device": "auto", "threads": 1},
     )
 
 

@@ -53,7 +53,7 @@ def test_options_reach_the_library(partkit, library):
             "trust_remote_code": True,
         },
     )
-    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "num_stages": 2}
+    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1}
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["make_plan"]
     assert (profile, cluster) == (library.profile, library.cluster)

@@ -77,6 +77,6 @@ def _plan(
             refuse(building, model, "plan")
             refuse(planning, model, "plan")
             return document, Path(model), False
-    profile = profile_of(model, building, machine, num_stages=planning.num_stages, output=output)
+    profile = profile_of(model, building, machine, output)
     plan = plan_for(profile, planning, machine, output)
     return plan, write_plan(plan, None, output), not is_file(model)

@@ -33,7 +33,7 @@ def plan(
     """
     from partkit_cli.planning import plan_for, profile_of, write_plan
 
-    profile = profile_of(model, building, machine, num_stages=planning.num_stages, output=output)
+    profile = profile_of(model, building, machine, output)
     made = plan_for(profile, planning, machine, output)
     output.document(made)
     write_plan(made, path, output)

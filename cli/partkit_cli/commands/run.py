@@ -15,7 +15,7 @@ from partkit_cli.output import Output
 if TYPE_CHECKING:
     from partkit.result import RunResult
 
-QUICK_SECONDS = 1.0
+SECONDS, QUICK_SECONDS = 10.0, 1.0
 
 
 class Mode(StrEnum):
@@ -30,7 +30,7 @@ def run(
     machine: MachineOptions,
     output: Output,
     items: Annotated[int | None, typer.Option(min=1, help="Stop after this many items.")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.0, help="Stop after this long.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Measure for about this long; default: 10.")] = None,
     check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
@@ -52,11 +52,9 @@ def run(
     from partkit.plan import Plan
     from partkit.runner import RunOptions, run_plan
 
-    if quick and items is None and seconds is None:
-        seconds = QUICK_SECONDS
     options = RunOptions(
         items=items,
-        seconds=seconds,
+        seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
         check=check,
         device=machine.device.value,
         threads=machine.threads,

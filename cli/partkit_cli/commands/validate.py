@@ -22,7 +22,11 @@ def validate(
     output: Output,
     profile_path: Annotated[
         Path | None,
-        typer.Option("--profile", metavar="FILE", help="Profile to check a plan against; default: measured here."),
+        typer.Option(
+            "--profile",
+            metavar="FILE",
+            help="Profile to check against; default: the plan's own, else measured.",
+        ),
     ] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     result_path: Annotated[
@@ -47,6 +51,10 @@ def validate(
         return
     profile = _profile(document, profile_path, machine, allow_code=allow_code, output=output)
     checked = repredict(document, profile)
+    if profile.sha256 != document.profile_sha256:
+        # Figures then differ even where nobody edited anything, so the label stays as the file has it.
+        checked = checked.model_copy(update={"edited": document.edited})
+        output.warning("the plan was made from another profile; its figures are predicted again from this one")
     output.document(checked)
     output.note(f"{path} is a valid plan")
     if result_path is not None:
@@ -54,10 +62,15 @@ def validate(
 
 
 def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_code: bool, output: Output) -> Profile:
-    if path is not None:
-        from partkit.profile import Profile
+    from partkit.profile import Profile
 
+    if path is not None:
         return Profile.load(path)
+    from partkit.workflow import find_profile, profile_model
+
+    kept = find_profile(plan.profile_sha256)
+    if kept is not None:
+        return kept
     if plan.model.is_graph:
         raise UsageError(
             f"the plan is of {plan.model.source}, a graph that cannot be profiled here",
@@ -68,8 +81,6 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             f"the plan's model {plan.model.source} is Python code",
             hint="if you trust it, add --allow-code; else give its profile with --profile",
         )
-    from partkit.workflow import profile_model
-
     with output.progress() as progress:
         return profile_model(
             plan.model,
