@@ -19,14 +19,20 @@ PLANNERS = {
 
 _FRONT = {
     "PlanRequest": "partkit.planners.request",
+    "explain_cuts": "partkit.planners.explain",
     "make_plan": "partkit.planners.make",
+    "pareto": "partkit.planners.frontier",
     "repredict": "partkit.planners.check",
+    "rescale": "partkit.planners.feedback",
 }
 
-__all__ = ["PLANNERS", "PlanRequest", "make_plan", "repredict"]
+__all__ = ["PLANNERS", "PlanRequest", "explain_cuts", "make_plan", "pareto", "repredict", "rescale"]
 
 if TYPE_CHECKING:
     from partkit.planners.check import repredict
+    from partkit.planners.explain import explain_cuts
+    from partkit.planners.feedback import rescale
+    from partkit.planners.frontier import pareto
     from partkit.planners.make import make_plan
     from partkit.planners.request import PlanRequest
 
