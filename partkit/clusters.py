@@ -31,6 +31,14 @@ def builtin_cluster(name: str) -> Cluster:
     return _BUILTIN[name](name)
 
 
+def load_cluster(text: str) -> Cluster:
+    """The cluster in a JSON file, or the built-in one of that name.
+
+    Raises :class:`UsageError` for an unknown name and :class:`FormatError` for a file that is no cluster.
+    """
+    return Cluster.load(text) if text.endswith(".json") or "/" in text else builtin_cluster(text)
+
+
 def builtin_cluster_names() -> tuple[str, ...]:
     """Names that :func:`builtin_cluster` knows."""
     return tuple(_BUILTIN)

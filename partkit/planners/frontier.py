@@ -56,7 +56,8 @@ def _sweep(problem: Problem) -> list[Outcome]:
     cuts = chain_cuts(blocks, own_order(blocks), problem.best_link, num_slots=num_slots)
     solver = Solver(problem, cuts, period_tables(problem, cuts), problem.request.replicate)
     way = latency_tables(problem, cuts)
-    threshold_s, outcomes = math.inf, []
+    threshold_s = math.inf
+    outcomes: list[Outcome] = []
     while len(outcomes) < MAX_POINTS:
         reached = solver.best_by_state(threshold_s, way)
         if reached.final is None:

@@ -32,7 +32,7 @@ class KnownModel(Protocol):
         """One line about it."""
 
     @property
-    def parameters(self) -> int:
+    def num_parameters(self) -> int:
         """Parameters, shared ones once."""
 
     @property
@@ -45,7 +45,7 @@ def models_sheet(models: Iterable[KnownModel]) -> Sheet:
     rows = tuple(
         (
             text_cell(model.name),
-            Cell(format_count(model.parameters), model.parameters),
+            Cell(format_count(model.num_parameters), model.num_parameters),
             text_cell(", ".join(str(spec) for spec in model.inputs)),
             text_cell(model.description),
         )

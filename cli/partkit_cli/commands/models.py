@@ -23,7 +23,7 @@ def models(output: Output) -> None:
                 {
                     "name": model.name,
                     "description": model.description,
-                    "num_parameters": model.parameters,
+                    "num_parameters": model.num_parameters,
                     "inputs": [str(item) for item in model.inputs],
                 }
                 for model in known
