@@ -36,10 +36,10 @@ def profile_of(model: str, options: ModelOptions, machine: MachineOptions, outpu
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """A plan of ``profile`` for the cluster that the options name, else for this machine."""
-    from partkit.planners import make_plan
+    from partkit.planners import plan_as_asked
 
     cluster = _cluster(profile, planning, machine, output)
-    return make_plan(profile, cluster, planning.request(cluster))
+    return plan_as_asked(profile, cluster, planning.request(cluster))
 
 
 def default_path(plan: Plan) -> Path:

@@ -22,11 +22,12 @@ _FRONT = {
     "explain_cuts": "partkit.planners.explain",
     "make_plan": "partkit.planners.make",
     "pareto": "partkit.planners.frontier",
+    "plan_as_asked": "partkit.planners.preference",
     "repredict": "partkit.planners.check",
     "rescale": "partkit.planners.feedback",
 }
 
-__all__ = ["PLANNERS", "PlanRequest", "explain_cuts", "make_plan", "pareto", "repredict", "rescale"]
+__all__ = ["PLANNERS", "PlanRequest", "explain_cuts", "make_plan", "pareto", "plan_as_asked", "repredict", "rescale"]
 
 if TYPE_CHECKING:
     from partkit.planners.check import repredict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from partkit.planners.feedback import rescale
     from partkit.planners.frontier import pareto
     from partkit.planners.make import make_plan
+    from partkit.planners.preference import plan_as_asked
     from partkit.planners.request import PlanRequest
 
 
