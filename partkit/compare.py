@@ -29,9 +29,9 @@ from partkit.verdict import conclude
 
 DEFAULT_EXECUTORS = ("single", "pipeline", "dispatch", "fsdp")
 _WARM_ITEMS = 4
-_MIN_ITEMS = 4
-_LATENCY_ITEMS = 5
-_QUICK_ROUNDS, _QUICK_SECONDS = 3, 1.5
+_MIN_ITEMS = 16
+"""Enough that filling the pipeline is a small part of a round."""
+_LATENCY_ITEMS = 3
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CompareOptions:
     threads: int | None = None
     allow_code: bool = False
     quick: bool = False
-    """Three short rounds; the result says so."""
+    """Label the result as one of few and short rounds."""
     seed: int = 0
     """Of the order of turns."""
 
@@ -81,8 +81,7 @@ def compare_executors(
     """
     options, tell = options or CompareOptions(), progress or silent
     _require_known(options.executors)
-    rounds = _QUICK_ROUNDS if options.quick else options.rounds
-    seconds = _QUICK_SECONDS if options.quick else options.seconds_per_round
+    rounds, seconds = options.rounds, options.seconds_per_round
     run_options = RunOptions(device=options.device, threads=options.threads, allow_code=options.allow_code)
     contenders = [Contender(name) for name in options.executors]
     with contextlib.ExitStack() as stack:
@@ -119,7 +118,7 @@ def _prepare(
             contender.reason = _difference(contender.check)
         rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0] / plan.model.batch
         share = group.job.num_ranks if contender.data_parallel else 1
-        contender.items = max(_MIN_ITEMS, math.ceil(rate * seconds / share))
+        contender.items = math.ceil(max(_MIN_ITEMS, rate * seconds) / share)
 
 
 def _round(contenders: Sequence[Contender], order: random.Random) -> None:

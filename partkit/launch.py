@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store, TCPStore
@@ -48,6 +48,15 @@ class Failure:
     is_consequence: bool
     """True where the rank only lost a peer."""
     exit_code: int = 5
+
+
+class Ranks(Protocol):
+    """Ranks that take orders, however they were started."""
+
+    job: Job
+
+    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
+        """Give all ranks an order and return their answers by rank."""
 
 
 class WorkerGroup:
@@ -168,9 +177,11 @@ class WorkerGroup:
                 name = signal.Signals(-code).name
                 return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
         if told:
-            error = RankFailedError(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
-            error.exit_code = told[0].exit_code
-            return error
+            if told[0].exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
+                error = RankFailedError(told[0].message)
+                error.exit_code = told[0].exit_code
+                return error
+            return RankFailedError(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
         rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
         return RankFailedError(f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}", hint=where)
 

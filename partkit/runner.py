@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from partkit.errors import MachineError
 from partkit.job import DeviceType, Job
-from partkit.launch import Reply, WorkerGroup
+from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
 from partkit.measure import describe_environment, percentile
 from partkit.plan import Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+from partkit.torchrun import is_one_host, join, started_by_launcher
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
@@ -45,27 +46,45 @@ class RunOptions:
     latency_items: int = _P95_ITEMS
 
 
-def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult:
+def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult | None:
     """Run a plan as the executor that it names and measure it.
 
-    Raises :class:`MachineError` where the plan's devices are missing and :class:`RankFailedError` when a
-    rank dies. A failed check does not raise: ``result.check.passed`` is False.
+    Under torchrun every rank calls this; only rank 0 gets the result, the others None. Raises
+    :class:`MachineError` where the plan's devices are missing and :class:`RankFailedError` when a rank dies.
+    A failed check does not raise: ``result.check.passed`` is False.
     """
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
-    with WorkerGroup(job, port=options.port) as group:
-        reference = make_reference(job, tell) if options.check else None
+    if started_by_launcher():
+        group = join(job)
+        if group is None:
+            return None
+        result = _drive(group, plan, options, tell, can_check=is_one_host())
+        group.stop()
+        return result
+    with WorkerGroup(job, port=options.port) as own:
+        return _drive(own, plan, options, tell, can_check=True)
+
+
+def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
+    """The steps of a run, on ranks that are there."""
+    reference = make_reference(group.job, tell) if options.check and can_check else None
+    try:
         tell("Loading stages", 1, 4)
         group.call("load")
         tell("Checking outputs", 2, 4)
         check = check_outputs(group, reference)
-        tell("Measuring", 3, 4)
-        measured = measure_group(group, options)
-        tell("Measuring", 4, 4)
+    finally:
         if reference is not None:
-            reference.unlink()
-        environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
-    return _result(plan, job, check, measured, environment)
+            reference.unlink(missing_ok=True)
+    tell("Measuring", 3, 4)
+    measured = measure_group(group, options)
+    tell("Measuring", 4, 4)
+    environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
+    warnings = _warnings(plan, group.job, measured)
+    if options.check and not can_check:
+        warnings.append("outputs were not checked: the ranks are on several hosts")
+    return _result(plan, group.job, check, measured, environment, warnings)
 
 
 # --- jobs -------------------------------------------------------------------------------------------------------
@@ -132,7 +151,7 @@ def make_reference(job: Job, tell: Progress) -> Path:
     return path
 
 
-def check_outputs(group: WorkerGroup, reference: Path | None) -> Check:
+def check_outputs(group: Ranks, reference: Path | None) -> Check:
     """Compare a group's outputs with the reference's."""
     dtype = group.job.model.dtype
     if reference is None:
@@ -159,7 +178,7 @@ class Measured:
     latencies_s: list[float]
 
 
-def measure_group(group: WorkerGroup, options: RunOptions) -> Measured:
+def measure_group(group: Ranks, options: RunOptions) -> Measured:
     """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
     stage_s = [reply["seconds"] for reply in group.call("stage")]
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
@@ -193,7 +212,14 @@ def latencies(runs: Sequence[Reply]) -> list[float]:
     return [finish - enter for enter, finish in pairs]
 
 
-def _result(plan: Plan, job: Job, check: Check, measured: Measured, environment: dict[str, Any]) -> RunResult:
+def _result(
+    plan: Plan,
+    job: Job,
+    check: Check,
+    measured: Measured,
+    environment: dict[str, Any],
+    warnings: Sequence[str],
+) -> RunResult:
     stages = _stage_times(plan, measured.stage_s)
     slowest = max((stage.measured_s / len(plan.stages[stage.index].devices) for stage in stages), default=None)
     steady = measured.steady_per_s
@@ -210,7 +236,7 @@ def _result(plan: Plan, job: Job, check: Check, measured: Measured, environment:
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
         ranks=tuple(rank_use(job, rank, run) for rank, run in enumerate(measured.runs)),
         environment=environment,
-        warnings=tuple(_warnings(plan, job, measured)),
+        warnings=tuple(warnings),
     )
 
 

@@ -64,10 +64,10 @@ def main() -> int:
 class Worker:
     """One rank of a job."""
 
-    def __init__(self, job: Job, rank: int, world_size: int, store: Store) -> None:
+    def __init__(self, job: Job, rank: int, world_size: int, store: Store, *, device_index: int | None = None) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
-            device = torch.device("cuda", job.devices[rank])
+            device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
         torch.set_num_threads(job.threads)
         timeout = timedelta(seconds=job.timeout_s)

@@ -136,7 +136,7 @@ class MoveOperands(TorchDispatchMode):
     """Before each operation, moves operands to the highest-numbered part among them; lists of operands too."""
 
     def __init__(self, movers: Movers) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._movers = movers
 
     def __torch_dispatch__(

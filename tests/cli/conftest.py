@@ -102,7 +102,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         monkeypatch,
         "partkit.planners",
         PlanRequest=SimpleNamespace,
-        make_plan=fakes.note("make_plan", "plan"),
+        plan_as_asked=fakes.note("plan_as_asked", "plan"),
         repredict=fakes.note("repredict", "plan"),
     )
     _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))

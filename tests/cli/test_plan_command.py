@@ -55,7 +55,7 @@ def test_options_reach_the_library(partkit, library):
     )
     assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1}
     assert library.asked["load_cluster"] == ("box", {})
-    profile, cluster, request, _ = library.asked["make_plan"]
+    profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
     assert vars(request) == {
         "num_stages": 2,
@@ -71,8 +71,8 @@ def test_options_reach_the_library(partkit, library):
 def test_a_profile_file_is_planned_without_building_a_model(partkit, library):
     told = partkit("plan", str(GOLDEN / "profile.v1.json"), "--stages", "2", "--cluster", "box")
     assert told.code == 0
-    assert set(library.asked) == {"load_cluster", "make_plan"}
-    assert library.asked["make_plan"][0] == library.profile
+    assert set(library.asked) == {"load_cluster", "plan_as_asked"}
+    assert library.asked["plan_as_asked"][0] == library.profile
 
 
 def test_a_profile_without_cluster_is_planned_for_as_many_devices_of_its_own_kind(partkit, library):
