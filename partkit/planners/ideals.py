@@ -51,23 +51,22 @@ def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
 
 
 def _better(problem: Problem, known: Outcome | None, found: Outcome | None) -> Outcome | None:
-    if found is None:
-        return (
-            None if known is None else replace(known, planner="ideals", bound=value_of(problem, known), covers_all=True)
-        )
-    if known is None:
-        return found
+    """The better one, with the search's bound; a search that found nothing has proved nothing."""
+    if found is None or known is None:
+        return found or known
     best = min((found, known), key=lambda outcome: rank_of(problem, outcome))
-    return replace(best, planner="ideals", bound=min(found.bound, value_of(problem, best)), covers_all=True)
+    bound = min(found.bound, value_of(problem, best))
+    return replace(best, planner="ideals", bound=bound, covers_all=True, detail=found.detail)
 
 
 def _search(
     problem: Problem, blocks: Blocks, known: Outcome | None, *, with_memory: bool
 ) -> tuple[Outcome | None, bool]:
     """The best plan over the downsets of ``blocks`` (None: none better than ``known``), and whether all were seen."""
-    members = enumerate_downsets(blocks, problem.request.max_ideals)
+    members = None if problem.is_out_of_time else enumerate_downsets(blocks, problem.request.max_ideals)
     if members is None:
         return None, False
+    num_downsets = len(members)
     upper_s = np.inf
     if known is not None and problem.request.objective == "throughput":
         upper_s = known.costs.period_s * (1 + TOLERANCE)
@@ -77,7 +76,8 @@ def _search(
     num_slots = problem.request.num_slots if with_memory else None
     cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots)
     found = solve(problem, cuts, "ideals", check_peaks=with_memory)
-    return (None if found is None else replace(found, covers_all=True)), True
+    detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks, {len(members)} of them where a cut may help"
+    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
 
 
 def _useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
@@ -100,30 +100,20 @@ def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
     """
     waits_for = [sum(1 << source for source in sources) for sources in blocks.predecessors]
     first = 1 if blocks.has_input else 0
+    sources = [block for block, waits in enumerate(waits_for) if not waits & ~first and not first >> block & 1]
     seen = {0, first}
-    frontier = [first]
+    frontier = [(first, sources)]
     while frontier:
-        downset = frontier.pop()
-        for block in _available(blocks, downset, waits_for):
+        downset, available = frontier.pop()
+        for block in available:
             larger = downset | (1 << block)
             if larger not in seen:
                 seen.add(larger)
-                frontier.append(larger)
+                opened = [other for other in blocks.successors[block] if not waits_for[other] & ~larger]
+                frontier.append((larger, [other for other in available if other != block] + opened))
         if len(seen) > limit:
             return None
     return _as_rows(blocks, seen)
-
-
-def _available(blocks: Blocks, downset: int, waits_for: list[int]) -> list[int]:
-    outside = ~downset & ((1 << blocks.num_blocks) - 1)
-    available = []
-    while outside:
-        lowest = outside & -outside
-        block = lowest.bit_length() - 1
-        if not waits_for[block] & ~downset:
-            available.append(block)
-        outside ^= lowest
-    return available
 
 
 def _as_rows(blocks: Blocks, downsets: set[int]) -> BoolArray:

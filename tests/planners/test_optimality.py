@@ -12,7 +12,7 @@ from partkit.errors import InfeasibleError
 from partkit.planners import PlanRequest, make_plan, repredict
 from partkit.planners.problem import make_problem
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def check(profile, cluster, request, *, exact=True):
