@@ -169,7 +169,9 @@ class Solver:
             table = np.maximum(limit, start)
         else:
             assert threshold is not None
-            table = np.where(limit <= threshold, cost[kind][rows, : rows.stop] + start, np.inf)
+            table = np.where(
+                limit <= min(threshold, np.finfo(np.float64).max), cost[kind][rows, : rows.stop] + start, np.inf
+            )
         mask = self._pin_mask(before[0], rows)
         if mask is not None:
             table[mask] = np.inf

@@ -91,7 +91,7 @@ def test_unequal_links_never_give_a_false_proof(profile, cluster):
 
 
 @quick
-@given(profiles(max_nodes=5), clusters(), st.sampled_from(["latency", "memory"]))
+@given(profiles(max_nodes=5), clusters(caps=True), st.sampled_from(["latency", "memory"]))
 def test_other_objectives_never_give_a_false_proof(profile, cluster, objective):
     check(profile, cluster, PlanRequest(objective=objective), exact=False)
 
