@@ -14,6 +14,7 @@ PLANNERS = {
     "chain": "partkit.planners.chain:plan",
     "orders": "partkit.planners.orders:plan",
     "ideals": "partkit.planners.ideals:plan",
+    "refine": "partkit.planners.refine:plan",
 }
 """Planner functions by name: each takes a Problem and returns an Outcome, or None where none is feasible."""
 

@@ -12,6 +12,7 @@ the number of states is exponential in the kinds.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ from partkit.planners.cuts import Cuts
 from partkit.planners.problem import Problem
 
 _ROWS_AT_ONCE = 64
+_MAX_STATE_ENTRIES = 1_000_000_000
+"""States times table entries that a programme may take: about ten seconds."""
 
 Tables = list[FloatArray]
 """One table [end, start] for each kind of device."""
@@ -53,6 +56,8 @@ class Solver:
     @cached_property
     def states(self) -> list[State]:
         """All states in an order in which each comes after its predecessors."""
+        if not self.is_exhaustive:
+            return [(sum(used), used) for used in self._prefixes()]
         ranges = [range(len(kind.devices) + 1) for kind in self.problem.kinds]
         counts = sorted(itertools.product(*ranges), key=sum)
         most = self.problem.max_stages
@@ -60,11 +65,27 @@ class Solver:
             return [(sum(used), used) for used in counts if sum(used) <= most or self.replicate]
         return [(stages, used) for stages in range(most + 1) for used in counts if stages <= sum(used)]
 
+    @cached_property
+    def is_exhaustive(self) -> bool:
+        """Whether all ways to give devices to stages are tried; else stages take devices in the cluster's order."""
+        num_states = math.prod(len(kind.devices) + 1 for kind in self.problem.kinds)
+        return len(self.problem.kinds) == 1 or num_states * self.cuts.num_cuts**2 <= _MAX_STATE_ENTRIES
+
+    def _prefixes(self) -> list[tuple[int, ...]]:
+        """Devices of each kind among the first 0, 1, 2, … of the cluster."""
+        used = [0] * len(self.problem.kinds)
+        prefixes = [tuple(used)]
+        for device in range(self.problem.max_stages):
+            kind = next(index for index, kind in enumerate(self.problem.kinds) if device in kind.devices)
+            used[kind] += 1
+            prefixes.append(tuple(used))
+        return prefixes
+
     @property
     def _counts_stages_apart(self) -> bool:
         """Whether the number of stages must be known beside the number of devices."""
         problem = self.problem
-        if not self.replicate:
+        if not self.replicate or not self.is_exhaustive:
             return False
         limited = problem.max_stages < len(problem.cluster.devices) or problem.request.exact_num_stages
         return limited or bool(problem.request.pins)
@@ -148,7 +169,9 @@ class Solver:
             table = np.maximum(limit, start)
         else:
             assert threshold is not None
-            table = np.where(limit <= threshold, cost[kind][rows, : rows.stop] + start, np.inf)
+            table = np.where(
+                limit <= min(threshold, np.finfo(np.float64).max), cost[kind][rows, : rows.stop] + start, np.inf
+            )
         mask = self._pin_mask(before[0], rows)
         if mask is not None:
             table[mask] = np.inf

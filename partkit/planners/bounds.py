@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import networkx as nx
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_flow
 
 from partkit.planners.problem import Problem
 
@@ -23,7 +26,10 @@ def simple_bound(problem: Problem) -> LowerBound:
         return LowerBound(critical_path_s(problem), "critical path on the fastest device")
     if problem.request.objective == "memory":
         return _memory_bound(problem)
-    return max((total_work(problem), heaviest_block(problem)), key=lambda bound: bound.value)
+    bounds = [total_work(problem), heaviest_block(problem)]
+    if not problem.cluster.overlap and not problem.request.replicate and problem.max_stages > 1:
+        bounds.append(cheapest_surroundings(problem))
+    return max(bounds, key=lambda bound: bound.value)
 
 
 def total_work(problem: Problem) -> LowerBound:
@@ -42,6 +48,52 @@ def heaviest_block(problem: Problem) -> LowerBound:
     time_s = float(problem.all_blocks.time_s.max())
     speed = sum(problem.fastest_speeds) if problem.request.replicate else problem.fastest_speeds[0]
     return LowerBound(time_s / speed, "heaviest node")
+
+
+def cheapest_surroundings(problem: Problem) -> LowerBound:
+    """The heaviest blocks, each with the cheapest stage around it: a minimum cut.
+
+    Where traffic is not overlapped, a stage S with block b costs at least time(b) + the least, over all S,
+    of the other blocks' time in S and one transfer of each value that enters or leaves S.
+    """
+    values = [surroundings_s(problem, int(block)) for block in np.argsort(problem.blocks.time_s)[-3:]]
+    return LowerBound(max(values), "heaviest node with the cheapest cut around it")
+
+
+def surroundings_s(problem: Problem, block: int) -> float:
+    """Least seconds of any stage that holds ``block``, compute and traffic together. One maximum flow.
+
+    The block is the source; leaving another block in the source's part costs its time (an edge to the
+    sink). A value has two nodes: one is drawn in by its producer and costs a transfer unless all consumers
+    are in; the other is drawn in by a consumer and costs a transfer unless the producer is in.
+    """
+    blocks, link = problem.blocks, problem.best_link
+    made, used = blocks.block_of[blocks.graph.use_source], blocks.block_of[blocks.graph.use_target]
+    across = made != used
+    pairs = np.unique(blocks.graph.use_source[across] * blocks.num_blocks + used[across])
+    value, row = np.unique(pairs // blocks.num_blocks, return_inverse=True)
+    used = pairs % blocks.num_blocks
+    sink, sending = blocks.num_blocks, blocks.num_blocks + 1 + row
+    receiving = sending + len(value)
+    producer = blocks.block_of[value]
+    transfer_s = link.latency_s + blocks.graph.output_bytes[value] / link.bytes_per_s
+    others = np.flatnonzero((np.arange(blocks.num_blocks) != block) & (blocks.time_s > 0))
+    other_s = blocks.time_s[others] / problem.fastest_speeds[0]
+    own_s = float(blocks.time_s[block]) / problem.fastest_speeds[0]
+    total_s = float(other_s.sum() + 2 * transfer_s.sum())
+    if total_s <= 0:
+        return own_s
+    scale = 1e9 / total_s
+    capacity, transfer = np.floor(other_s * scale), np.floor(transfer_s * scale)
+    endless = np.full(len(row), 1.01e9)
+    first = blocks.num_blocks + 1 + np.arange(len(value))
+    source = np.r_[others, producer, sending, used, first + len(value)]
+    target = np.r_[np.full(len(others), sink), first, used, receiving, producer]
+    weight = np.r_[capacity, transfer, endless, endless, transfer].astype(np.int32)
+    size = blocks.num_blocks + 1 + 2 * len(value)
+    network = csr_matrix((weight, (source, target)), shape=(size, size))
+    around: float = maximum_flow(network, block, sink).flow_value / scale
+    return own_s + around
 
 
 def critical_path_s(problem: Problem) -> float:

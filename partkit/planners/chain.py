@@ -9,6 +9,7 @@ import numpy as np
 
 from partkit.graph import IntArray
 from partkit.planners.blocks import Blocks
+from partkit.planners.coarse import MAX_BLOCKS, solve_coarsely
 from partkit.planners.cuts import chain_cuts
 from partkit.planners.outcome import Outcome
 from partkit.planners.problem import Problem
@@ -46,6 +47,11 @@ def _solve_blocks(
     problem: Problem, blocks: Blocks, make_order: Callable[[Blocks], IntArray], planner: str, *, with_memory: bool
 ) -> Outcome | None:
     num_slots = problem.request.num_slots if with_memory else None
-    cuts = chain_cuts(blocks, make_order(blocks), problem.best_link, num_slots=num_slots)
+    order = make_order(blocks)
+    if blocks.num_blocks > MAX_BLOCKS:
+        return solve_coarsely(problem, blocks, order, planner, num_slots=num_slots)
+    cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots)
     outcome = solve(problem, cuts, planner, check_peaks=with_memory)
-    return None if outcome is None else replace(outcome, covers_all=blocks.is_chain)
+    in_order = bool((np.diff(blocks.block_of) >= 0).all())
+    covers_all = blocks.is_chain and (in_order or not with_memory)
+    return None if outcome is None else replace(outcome, covers_all=covers_all)

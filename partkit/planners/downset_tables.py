@@ -25,14 +25,14 @@ def downset_cuts(blocks: Blocks, members: BoolArray, link: Link, *, num_slots: i
     with a column for each use. It is sent when its producer is in J, not in I, and a consumer not in J.
     """
     graph = blocks.graph
-    values = _Users.of_values(blocks)
+    values = Users.of_values(blocks)
     value_s = link.latency_s + graph.output_bytes / link.bytes_per_s
     receive_s = _first_uses(values, members, value_s)
     send_s = _sends(values, members, value_s)
     memory_bytes = None
     if num_slots is not None:
         slots = _first_uses(values, members, graph.output_bytes) + _sends(values, members, graph.output_bytes)
-        holdings = _Users.of_holdings(blocks)
+        holdings = Users.of_holdings(blocks)
         memory_bytes = num_slots * slots + _first_uses(holdings, members, graph.holding_bytes)
     apart = ~_is_subset(members)
     receive_s[apart] = send_s[apart] = np.inf
@@ -40,8 +40,8 @@ def downset_cuts(blocks: Blocks, members: BoolArray, link: Link, *, num_slots: i
 
 
 @dataclass(frozen=True, eq=False)
-class _Users:
-    """Which blocks use each item (a value made on another block, or a holding)."""
+class Users:
+    """Which blocks use each item (a value that leaves its block, or a holding)."""
 
     item: IntArray
     producer: IntArray
@@ -50,21 +50,23 @@ class _Users:
     """Users of each item, by block."""
 
     @staticmethod
-    def of_values(blocks: Blocks) -> _Users:
+    def of_values(blocks: Blocks) -> Users:
+        """Values that leave their block."""
         made, used = blocks.block_of[blocks.graph.use_source], blocks.block_of[blocks.graph.use_target]
         across = made != used
         item, row = np.unique(blocks.graph.use_source[across], return_inverse=True)
         user = np.zeros((len(item), blocks.num_blocks), dtype=bool)
         user[row, used[across]] = True
-        return _Users(item, blocks.block_of[item], user)
+        return Users(item, blocks.block_of[item], user)
 
     @staticmethod
-    def of_holdings(blocks: Blocks) -> _Users:
+    def of_holdings(blocks: Blocks) -> Users:
+        """Parameters, buffers and nodes' own bytes."""
         graph: Graph = blocks.graph
         user = np.zeros((len(graph.holding_bytes), blocks.num_blocks), dtype=bool)
         user[graph.held_holding, blocks.block_of[graph.held_node]] = True
         item = np.arange(len(graph.holding_bytes))
-        return _Users(item, np.full(len(item), -1), user)
+        return Users(item, np.full(len(item), -1), user)
 
     def is_made(self, members: BoolArray) -> BoolArray:
         """For each downset and item, whether the item's producer is inside."""
@@ -76,7 +78,7 @@ class _Users:
         return members.astype(np.float64) @ self.user.T.astype(np.float64)
 
 
-def _first_uses(users: _Users, members: BoolArray, weight: FloatArray) -> FloatArray:
+def _first_uses(users: Users, members: BoolArray, weight: FloatArray) -> FloatArray:
     """[end, start]: weight of the items made within ``start`` that a block between the two uses."""
     made, count = users.is_made(members), users.count(members)
     of_start, of_end = [], []
@@ -87,7 +89,7 @@ def _first_uses(users: _Users, members: BoolArray, weight: FloatArray) -> FloatA
     return _product(of_end, of_start, len(members))
 
 
-def _sends(users: _Users, members: BoolArray, weight: FloatArray) -> FloatArray:
+def _sends(users: Users, members: BoolArray, weight: FloatArray) -> FloatArray:
     """[end, start]: weight of the items made between the two that a block outside ``end`` uses."""
     made = users.is_made(members)
     wanted = (users.count(members) < users.user.sum(axis=1)) * weight[users.item]

@@ -10,6 +10,7 @@ from partkit.plan import Alternative, Plan
 from partkit.planners.bottleneck import Solver
 from partkit.planners.chain import own_order
 from partkit.planners.cuts import chain_cuts
+from partkit.planners.infeasible import no_plan
 from partkit.planners.make import load_planner, to_plan
 from partkit.planners.outcome import Outcome
 from partkit.planners.problem import TOLERANCE, Problem, make_problem
@@ -27,8 +28,6 @@ def pareto(profile: Profile, cluster: Cluster, request: PlanRequest) -> list[Pla
     graph's own order, joined by the best plan for throughput. At most ``MAX_POINTS`` plans. Raises
     :class:`InfeasibleError` as :func:`make_plan` does.
     """
-    from partkit.planners.infeasible import no_plan
-
     started_s = time.perf_counter()
     request = request.model_copy(update={"objective": "throughput"})
     problem = make_problem(profile, cluster, request)

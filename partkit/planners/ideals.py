@@ -13,7 +13,9 @@ import numpy as np
 
 from partkit.graph import BoolArray, FloatArray
 from partkit.planners.blocks import Blocks
+from partkit.planners.coarse import MAX_BLOCKS
 from partkit.planners.downset_tables import downset_cuts
+from partkit.planners.downsets import as_rows, downsets_between, enumerate_downsets
 from partkit.planners.orders import plan as plan_orders
 from partkit.planners.outcome import Outcome, rank_of, value_of
 from partkit.planners.problem import TOLERANCE, Problem
@@ -21,6 +23,10 @@ from partkit.planners.solve import solve
 
 MAX_CUTS = 6_000
 """Downsets that the pair tables may hold: 300 MB each at that size."""
+
+
+_MAX_NEAR = 3_000
+_REACHES = (64, 32, 16, 8, 4, 2, 1)
 
 
 def plan(problem: Problem) -> Outcome | None:
@@ -41,7 +47,7 @@ def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
     if problem.request.objective != "memory":
         found, searched = _search(problem, problem.blocks, known, with_memory=False)
         if not searched:
-            return known
+            return None if known is None else search_near(problem, known)
         fits = found is None or problem.fits(found.assignment, found.costs)
     if not fits:
         found, searched = _search(problem, problem.all_blocks, known, with_memory=True)
@@ -50,37 +56,71 @@ def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
     return _better(problem, known, found)
 
 
-def _better(problem: Problem, known: Outcome | None, found: Outcome | None) -> Outcome | None:
-    if found is None:
-        return (
-            None if known is None else replace(known, planner="ideals", bound=value_of(problem, known), covers_all=True)
+def search_near(problem: Problem, known: Outcome) -> Outcome:
+    """Where all downsets are too many: those near the known plan's cuts, again while that helps. No proof."""
+    blocks = problem.blocks
+    while blocks.num_blocks <= MAX_BLOCKS and not problem.is_out_of_time:
+        members = _near_downsets(blocks, known)
+        members = members[useful(problem, members @ blocks.time_s, known.costs.period_s * (1 + TOLERANCE))]
+        found = solve(
+            problem, downset_cuts(blocks, members, problem.best_link, num_slots=None), "ideals", check_peaks=False
         )
-    if known is None:
-        return found
+        if found is None or found.costs.period_s >= known.costs.period_s * (1 - TOLERANCE):
+            break
+        if not problem.fits(found.assignment, found.costs):
+            break
+        known = replace(found, bound=0.0, detail=f"{len(members)} downsets near the best order's cuts; too many in all")
+    return known
+
+
+def _near_downsets(blocks: Blocks, known: Outcome) -> BoolArray:
+    """Around each cut of a plan, downsets that differ from it by the blocks next to it in an order."""
+    stage = known.assignment.stage_of[np.unique(blocks.block_of, return_index=True)[1]]
+    order = np.lexsort((np.arange(blocks.num_blocks), stage))
+    cuts = (np.flatnonzero(np.diff(stage[order])) + 1).tolist()
+    found = {0, (1 << blocks.num_blocks) - 1}
+    for cut in cuts:
+        for reach in _REACHES:
+            inner = sum(1 << block for block in order[: max(cut - reach, 1)].tolist())
+            outer = sum(1 << block for block in order[: cut + reach].tolist())
+            near = downsets_between(blocks, inner, outer, _MAX_NEAR // len(cuts))
+            if near is not None:
+                found |= near
+                break
+    return as_rows(blocks, found)
+
+
+def _better(problem: Problem, known: Outcome | None, found: Outcome | None) -> Outcome | None:
+    """The better one, with the search's bound; a search that found nothing has proved nothing."""
+    if found is None or known is None:
+        return found or known
     best = min((found, known), key=lambda outcome: rank_of(problem, outcome))
-    return replace(best, planner="ideals", bound=min(found.bound, value_of(problem, best)), covers_all=True)
+    bound = min(found.bound, value_of(problem, best))
+    return replace(best, planner="ideals", bound=bound, covers_all=True, detail=found.detail)
 
 
 def _search(
     problem: Problem, blocks: Blocks, known: Outcome | None, *, with_memory: bool
 ) -> tuple[Outcome | None, bool]:
     """The best plan over the downsets of ``blocks`` (None: none better than ``known``), and whether all were seen."""
-    members = enumerate_downsets(blocks, problem.request.max_ideals)
+    members = None if problem.is_out_of_time else enumerate_downsets(blocks, problem.request.max_ideals)
     if members is None:
         return None, False
+    num_downsets = len(members)
     upper_s = np.inf
     if known is not None and problem.request.objective == "throughput":
         upper_s = known.costs.period_s * (1 + TOLERANCE)
-        members = members[_useful(problem, members @ blocks.time_s, upper_s)]
+        members = members[useful(problem, members @ blocks.time_s, upper_s)]
     if len(members) > MAX_CUTS:
         return None, False
     num_slots = problem.request.num_slots if with_memory else None
     cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots)
     found = solve(problem, cuts, "ideals", check_peaks=with_memory)
-    return (None if found is None else replace(found, covers_all=True)), True
+    detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks, {len(members)} of them where a cut may help"
+    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
 
 
-def _useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
+def useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
     """Downsets that some number of devices can compute within ``upper_s`` while the others do the rest."""
     count = len(problem.cluster.devices) if problem.request.replicate else problem.max_stages
     speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)]
@@ -90,46 +130,3 @@ def _useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
         useful |= (work_s <= upper_s * speed[devices]) & (rest_s <= upper_s * speed[count - devices])
     useful[0] = useful[-1] = True
     return useful
-
-
-def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
-    """All downsets as rows of block membership, by rising size; None when more than ``limit``.
-
-    Where there are model inputs, only downsets with them (and the empty one): inputs are on stage 0.
-    O(downsets x width x degree).
-    """
-    waits_for = [sum(1 << source for source in sources) for sources in blocks.predecessors]
-    first = 1 if blocks.has_input else 0
-    seen = {0, first}
-    frontier = [first]
-    while frontier:
-        downset = frontier.pop()
-        for block in _available(blocks, downset, waits_for):
-            larger = downset | (1 << block)
-            if larger not in seen:
-                seen.add(larger)
-                frontier.append(larger)
-        if len(seen) > limit:
-            return None
-    return _as_rows(blocks, seen)
-
-
-def _available(blocks: Blocks, downset: int, waits_for: list[int]) -> list[int]:
-    outside = ~downset & ((1 << blocks.num_blocks) - 1)
-    available = []
-    while outside:
-        lowest = outside & -outside
-        block = lowest.bit_length() - 1
-        if not waits_for[block] & ~downset:
-            available.append(block)
-        outside ^= lowest
-    return available
-
-
-def _as_rows(blocks: Blocks, downsets: set[int]) -> BoolArray:
-    num_bytes = (blocks.num_blocks + 7) // 8
-    raw = b"".join(downset.to_bytes(num_bytes, "little") for downset in downsets)
-    packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(downsets), num_bytes)
-    members = np.unpackbits(packed, axis=1, bitorder="little")[:, : blocks.num_blocks].astype(bool)
-    rows: BoolArray = members[np.argsort(members.sum(axis=1), kind="stable")]
-    return rows

@@ -38,11 +38,12 @@ def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     """
     started_s = time.perf_counter()
     problem = make_problem(profile, cluster, request)
-    outcome = load_planner(request.planner)(problem)
+    name = "refine" if request.planner == "auto" and not request.contiguous else request.planner
+    outcome = load_planner(name)(problem)
     if outcome is None:
-        raise no_plan(problem, request.planner)
+        raise no_plan(problem, name)
     baselines = {name: load_planner(name)(problem) for name in BASELINES}
-    if request.planner == "auto":
+    if name == "auto":
         outcome = _best_of(problem, outcome, baselines)
     alternatives = tuple(
         Alternative(planner=name, period_s=found.costs.period_s) for name, found in baselines.items() if found
@@ -83,9 +84,16 @@ def to_plan(
         ),
         cluster=problem.cluster,
         contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),
-        planner=PlannerRun(name=outcome.planner, seconds=seconds, detail=outcome.detail),
+        planner=PlannerRun(name=outcome.planner, seconds=seconds, detail=_detail(problem, outcome)),
         profile_sha256=profile.sha256,
     )
+
+
+def _detail(problem: Problem, outcome: Outcome) -> str:
+    """How the plan was found, and that devices stay idle where they do."""
+    num_stages, most = outcome.assignment.num_stages, problem.max_stages
+    idle = f"{num_stages} of at most {most} stages are best" if num_stages < most else ""
+    return "; ".join(filter(None, (outcome.detail, idle)))
 
 
 def certify(problem: Problem, outcome: Outcome) -> Bound:

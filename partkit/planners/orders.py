@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,20 +14,21 @@ from partkit.planners.chain import own_order, solve_order
 from partkit.planners.outcome import Outcome, rank_of
 from partkit.planners.problem import Problem
 
-Order = Callable[[Blocks], IntArray]
-
 
 def plan(problem: Problem) -> Outcome | None:
     """The best of the chain programme over the graph's own order and four others; None when none is feasible.
 
     Depth-first, reverse depth-first, smallest frontier and by pinned stage. O(orders x chain programme).
     """
-    outcomes = [solve_order(problem, order, "orders") for order in _orders(problem.blocks)]
-    feasible = [outcome for outcome in outcomes if outcome is not None]
+    feasible: list[Outcome] = []
+    for order in _orders(problem.blocks):
+        outcome = None if feasible and problem.is_out_of_time else solve_order(problem, order, "orders")
+        if outcome is not None:
+            feasible.append(replace(outcome, detail=f"the order {order.__name__!r}"))
     return min(feasible, key=lambda outcome: rank_of(problem, outcome), default=None)
 
 
-def _orders(blocks: Blocks) -> list[Order]:
+def _orders(blocks: Blocks) -> list[Callable[[Blocks], IntArray]]:
     if blocks.is_chain:
         return [own_order]
     pinned = [by_pinned_stage] if (blocks.pin != NO_PIN).any() else []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from partkit.cluster import Cluster, Link
@@ -37,11 +38,19 @@ class Problem:
     request: PlanRequest
     kinds: tuple[Kind, ...]
     max_stages: int
+    started_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the request's time limit has passed: planners then keep what they have."""
+        limit_s = self.request.time_limit_s
+        return limit_s is not None and time.perf_counter() - self.started_s > limit_s
 
     @cached_property
     def blocks(self) -> Blocks:
-        """Blocks without nodes of no time on their own, unless links differ (then every cut may matter)."""
-        if self.cluster.links:
+        """Blocks without nodes of no time on their own, unless every cut may matter: links differ, or the number
+        of stages is fixed."""
+        if self.cluster.links or self.request.exact_num_stages:
             return self.all_blocks
         return make_blocks(self.graph, self.request, fuse_idle=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from partkit.cost import Assignment, combine
 from partkit.graph import FloatArray
 from partkit.planners.bottleneck import Reached, Solver, Step, Tables
 from partkit.planners.cuts import Cuts
+from partkit.planners.fanout import SendSearch, can_search_sends
 from partkit.planners.outcome import Outcome, rank_of
 from partkit.planners.problem import TOLERANCE, Problem, assign_devices
 
@@ -57,7 +59,15 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
     bound_s, threshold_s = _shared_bound(solver, reached.best)
     way = latency_tables(problem, cuts) if problem.cluster.shared_cores is None else work_tables(problem, cuts)
     tied = solver.best_by_state(threshold_s * (1 + TOLERANCE), way)
-    return _outcome(problem, cuts, planner, [tied, reached], bound_s)
+    outcome, steps = _outcome(problem, cuts, planner, [tied, reached], bound_s if solver.is_exhaustive else 0.0)
+    if outcome.costs.period_s <= bound_s * (1 + TOLERANCE) or not can_search_sends(problem):
+        return outcome, steps
+    search = SendSearch(solver, reached, outcome.costs.period_s)
+    better = search.run()
+    if better is not None:
+        assignment = assignment_of(problem, cuts, better)
+        outcome, steps = replace(outcome, assignment=assignment, costs=problem.costs(assignment)), better
+    return (replace(outcome, bound=outcome.costs.period_s) if search.is_complete else outcome), steps
 
 
 def _solve_memory(

@@ -1,0 +1,51 @@
+"""Enumeration of the downsets of a graph: sets of blocks that hold whatever their members depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from partkit.graph import BoolArray
+from partkit.planners.blocks import Blocks
+
+
+def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
+    """All downsets as rows of block membership, by rising size; None when more than ``limit``.
+
+    Where there are model inputs, only downsets with them (and the empty one): inputs are on stage 0.
+    O(downsets x width x degree).
+    """
+    everything = (1 << blocks.num_blocks) - 1
+    found = downsets_between(blocks, 1 if blocks.has_input else 0, everything, limit)
+    return None if found is None else as_rows(blocks, found | {0})
+
+
+def downsets_between(blocks: Blocks, inner: int, outer: int, limit: int) -> set[int] | None:
+    """Downsets, as bit masks, that hold ``inner`` (a downset) and lie in ``outer``; None past ``limit``."""
+    waits_for = [sum(1 << source for source in sources) for sources in blocks.predecessors]
+    room = outer & ~inner
+    ready = [block for block in range(blocks.num_blocks) if room >> block & 1 and not waits_for[block] & ~inner]
+    seen = {inner}
+    frontier = [(inner, ready)]
+    while frontier:
+        downset, ready = frontier.pop()
+        for block in ready:
+            larger = downset | (1 << block)
+            if larger not in seen:
+                seen.add(larger)
+                opened = [
+                    other for other in blocks.successors[block] if room >> other & 1 and not waits_for[other] & ~larger
+                ]
+                frontier.append((larger, [other for other in ready if other != block] + opened))
+        if len(seen) > limit:
+            return None
+    return seen
+
+
+def as_rows(blocks: Blocks, downsets: set[int]) -> BoolArray:
+    """Bit masks as rows of block membership, by rising size."""
+    num_bytes = (blocks.num_blocks + 7) // 8
+    raw = b"".join(downset.to_bytes(num_bytes, "little") for downset in downsets)
+    packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(downsets), num_bytes)
+    members = np.unpackbits(packed, axis=1, bitorder="little")[:, : blocks.num_blocks].astype(bool)
+    rows: BoolArray = members[np.argsort(members.sum(axis=1), kind="stable")]
+    return rows

@@ -1,0 +1,88 @@
+"""Local search over plans whose stages need not be contiguous: values may go back and forth."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from partkit.cost import Assignment, Costs
+from partkit.graph import IntArray
+from partkit.planners import auto
+from partkit.planners.blocks import NO_PIN
+from partkit.planners.outcome import Outcome, objective_value
+from partkit.planners.problem import TOLERANCE, Problem
+
+DEFAULT_LIMIT_S = 5.0
+
+Score = tuple[float, float]
+
+
+def plan(problem: Problem) -> Outcome | None:
+    """The best contiguous plan, then single blocks moved between any two stages while that helps.
+
+    Steepest descent on (objective, sum of squared stage periods), on the blocks of the slowest stage first.
+    Not every executor can run the result: it is labelled not contiguous. No proof beyond the simple bounds.
+    """
+    start = auto.plan(problem)
+    if start is None or start.assignment.num_stages == 1:
+        return start
+    deadline_s = time.perf_counter() + (problem.request.time_limit_s or DEFAULT_LIMIT_S)
+    current, costs = start.assignment, start.costs
+    num_moves = 0
+    while time.perf_counter() < deadline_s:
+        better = _best_move(problem, current, costs, deadline_s)
+        if better is None:
+            break
+        current, costs = better
+        num_moves += 1
+    if num_moves == 0:
+        return replace(start, detail=f"{start.detail}; no move of a block helps".lstrip("; "))
+    detail = f"{num_moves} blocks moved from the best contiguous plan ({start.costs.period_s:.4g} s)"
+    return Outcome(current, costs, "refine", detail=detail)
+
+
+def _best_move(
+    problem: Problem, assignment: Assignment, costs: Costs, deadline_s: float
+) -> tuple[Assignment, Costs] | None:
+    stage_of_block = _stage_of_block(problem, assignment)
+    movable = np.ones(problem.blocks.num_blocks, dtype=bool) & (problem.blocks.pin == NO_PIN)
+    movable[0] &= not problem.blocks.has_input
+    best_score, best = _score(problem, assignment, costs), None
+    for stage in np.argsort(-costs.stage_period_s).tolist():
+        for block in np.flatnonzero((stage_of_block == stage) & movable).tolist():
+            if time.perf_counter() > deadline_s:
+                return best
+            for target in range(assignment.num_stages):
+                moved = _moved(problem, assignment, block, target)
+                if moved is None:
+                    continue
+                moved_costs = problem.costs(moved)
+                score = _score(problem, moved, moved_costs)
+                if _is_less(score, best_score) and problem.fits(moved, moved_costs):
+                    best_score, best = score, (moved, moved_costs)
+        if best is not None:
+            return best
+    return best
+
+
+def _stage_of_block(problem: Problem, assignment: Assignment) -> IntArray:
+    return assignment.stage_of[np.unique(problem.blocks.block_of, return_index=True)[1]]
+
+
+def _moved(problem: Problem, assignment: Assignment, block: int, target: int) -> Assignment | None:
+    stage_of = np.where(problem.blocks.block_of == block, target, assignment.stage_of)
+    same = np.array_equal(stage_of, assignment.stage_of)
+    empties = len(np.unique(stage_of)) < assignment.num_stages
+    return None if same or empties else Assignment(stage_of, assignment.devices)
+
+
+def _score(problem: Problem, assignment: Assignment, costs: Costs) -> Score:
+    return objective_value(problem, assignment, costs), float((costs.stage_period_s**2).sum())
+
+
+def _is_less(score: Score, other: Score) -> bool:
+    if score[0] < other[0] * (1 - TOLERANCE):
+        return True
+    return score[0] <= other[0] and score[1] < other[1] * (1 - TOLERANCE)
