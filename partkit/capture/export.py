@@ -8,6 +8,7 @@ seconds. What comes out holds only what a stage needs to be cut from it: placeho
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,9 +30,11 @@ from partkit.weights import canonical_names
 
 def capture(loaded: LoadedModel) -> Capture:
     """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
-    program = loaded.exported if loaded.exported is not None else _export(loaded)
-    if _mutates(program):
-        program = program.run_decompositions({})
+    with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        program = loaded.exported if loaded.exported is not None else _export(loaded)
+        if _mutates(program):
+            program = program.run_decompositions({})
     _refuse_state(program)
     canonical = canonical_names(loaded.module) if loaded.module is not None else {}
     graph, names, submodules = _unlift(program, canonical)

@@ -1,0 +1,43 @@
+"""Plans for tests, made from a capture and even node times: nothing is measured."""
+
+from __future__ import annotations
+
+from partkit.capture import Capture, capture
+from partkit.cluster import Cluster, Device, Link
+from partkit.plan import Plan, Prediction, Stage
+from partkit.sources import load_model, parse_model
+
+
+def captured_model(source: str) -> Capture:
+    return capture(load_model(parse_model(source)))
+
+
+def placed_names(captured: Capture) -> list[str]:
+    return [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
+
+
+def plan_of(source: str, num_stages: int, *, executor: str = "pipeline", replicas: int = 1) -> Plan:
+    """Stages with the same number of nodes each; the last of them on ``replicas`` devices."""
+    captured = captured_model(source)
+    names = placed_names(captured)
+    share = -(-len(names) // num_stages)
+    num_devices = num_stages + replicas - 1
+    stages = tuple(
+        Stage(
+            index=index,
+            devices=(index,) if index < num_stages - 1 else tuple(range(index, num_devices)),
+            nodes=tuple(names[index * share : (index + 1) * share]),
+            compute_s=0.01,
+        )
+        for index in range(num_stages)
+    )
+    cluster = Cluster(
+        devices=tuple(Device(name=f"cpu{i}") for i in range(num_devices)), link=Link(bytes_per_s=1e9), overlap=False
+    )
+    return Plan(
+        model=captured.spec,
+        executor=executor,
+        stages=stages,
+        cluster=cluster,
+        prediction=Prediction(period_s=0.01, samples_per_s=100.0),
+    )

@@ -1,0 +1,68 @@
+"""Small modules with one awkward structure each; ranks build them as ``py:tests.sample_models:NAME``."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Skips(nn.Module):
+    """A value used far later, an input used late, a tied weight, outputs from the first and last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.middle = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.last = nn.Linear(8, 8)
+        self.last.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor, late: torch.Tensor) -> dict[str, torch.Tensor]:
+        early = torch.relu(self.first(x))
+        hidden = early
+        for layer in self.middle:
+            hidden = torch.tanh(layer(hidden))
+        left, right = torch.split(hidden.transpose(0, 1), 4)
+        joined = torch.cat([left, right]).transpose(0, 1)
+        return {"early": early, "result": self.last(joined + early) + late}
+
+
+class WritesInPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.layer(x)
+        hidden.add_(1).relu_()
+        return hidden * 2
+
+
+class KeepsCount(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count.add_(1)
+        return x + self.count
+
+
+class Branches(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1 if x.sum() > 0 else x - 1
+
+
+def skips() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return Skips(), (torch.randn(3, 8),), {"late": torch.randn(3, 8)}
+
+
+def writes_in_place() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return WritesInPlace(), (torch.randn(2, 4),), {}
+
+
+def keeps_count() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return KeepsCount(), (torch.randn(2, 4),), {}
+
+
+def branches() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return Branches(), (torch.randn(2, 4),), {}
