@@ -72,6 +72,8 @@ class Constraints(Record):
     """Cap by device index, as text."""
     pins: dict[str, int] = Field(default_factory=dict)
     """Stage by regular expression on module paths."""
+    num_slots: int = Field(default=2, ge=1)
+    """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
 
 
 class PlannerRun(Record):

@@ -59,6 +59,8 @@ def _node(draw: random.Random, name: str, time_s: float) -> Node:
 
 def all_instances() -> Iterator[tuple[str, Profile]]:
     """Name and profile of each instance."""
+    yield "chain-16", random_chain(16, 7)
+    yield "dag-16", operator_dag(16, 3, 7)
     for seed in range(3):
         yield f"chain-60-{seed}", random_chain(60, seed)
         yield f"chain-200-{seed}", random_chain(200, seed)

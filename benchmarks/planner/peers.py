@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +17,9 @@ from torch.fx.passes.shape_prop import TensorMetadata
 from partkit.graph import Graph
 
 Owner = Sequence[int]
+
+LIMIT_S = 3
+"""Seconds after which fx's partitioner is stopped."""
 
 
 class PeerError(Exception):
@@ -60,9 +64,7 @@ def fx_size_based(graph: Graph, num_devices: int) -> Owner:
 
 
 def fx_cost_aware(graph: Graph, num_devices: int) -> Owner:
-    """``accelerator_partitioner`` by cost; it searches for latency and tries all pairs, so small graphs only."""
-    if graph.num_nodes > 110:
-        raise PeerError("too slow past 110 nodes")
+    """``accelerator_partitioner`` by cost; it lowers latency by trying all pairs of partitions."""
     return _fx(graph, num_devices, PartitionMode.cost_aware)
 
 
@@ -73,10 +75,14 @@ def _fx(graph: Graph, num_devices: int, mode: PartitionMode) -> Owner:
     devices = [Device(f"d{index}", memory, index) for index in range(num_devices)]
     latency = {node: NodeLatency(0.0, float(seconds)) for node, seconds in zip(nodes, graph.time_s, strict=True)}
     partitioner = Partitioner()
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(LIMIT_S)
     try:
         partitioner.partition_graph(module, module, PartitionerConfig(devices, mode, 3e9, latency))
     except (RuntimeError, AssertionError, KeyError, AttributeError) as error:
         raise PeerError(f"{type(error).__name__}: {str(error)[:60]}") from None
+    finally:
+        signal.alarm(0)
     owner_by_node = {
         node: partition.logical_device_ids[0] for partition in partitioner.partitions for node in partition.nodes
     }
@@ -84,6 +90,10 @@ def _fx(graph: Graph, num_devices: int, mode: PartitionMode) -> Owner:
     for node in nodes:
         owner.append(owner_by_node.get(node, owner[-1] if owner else 0))
     return owner
+
+
+def _give_up(_signal: int, _frame: object) -> None:
+    raise PeerError(f"over {LIMIT_S} s")
 
 
 def _fx_module(graph: Graph) -> tuple[GraphModule, list[torch.fx.Node]]:

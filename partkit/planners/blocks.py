@@ -48,6 +48,11 @@ class Blocks:
         return self._neighbours(1, 0)
 
     @cached_property
+    def predecessor_masks(self) -> list[int]:
+        """``predecessors`` as bit masks."""
+        return [sum(1 << source for source in sources) for sources in self.predecessors]
+
+    @cached_property
     def successors(self) -> list[list[int]]:
         """Blocks that use each block."""
         return self._neighbours(0, 1)

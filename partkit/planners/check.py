@@ -7,7 +7,7 @@ import math
 import networkx as nx
 import numpy as np
 
-from partkit.cost import DEFAULT_NUM_SLOTS, Assignment, evaluate
+from partkit.cost import Assignment, evaluate
 from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.graph import Graph, build_graph
 from partkit.plan import Bound, Plan
@@ -40,7 +40,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
         raise FormatError("the plan does not fit its profile: " + "; ".join(faults), hint="edit it or plan again")
     assignment = assignment_of_plan(plan, graph)
     costs = evaluate(graph, plan.cluster, assignment)
-    stages = plan_stages(graph, assignment, costs, num_slots=DEFAULT_NUM_SLOTS)
+    stages = plan_stages(graph, assignment, costs, num_slots=plan.constraints.num_slots)
     fresh = plan.model_copy(
         update={
             "stages": stages,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from partkit.cluster import Link
 from partkit.graph import BoolArray, FloatArray, Graph, IntArray
@@ -73,9 +74,9 @@ class Users:
         made: BoolArray = members[:, self.producer] | (self.producer < 0)
         return made
 
-    def count(self, members: BoolArray) -> FloatArray:
-        """For each downset and item, how many of the item's users are inside."""
-        return members.astype(np.float64) @ self.user.T.astype(np.float64)
+    def count(self, members: BoolArray) -> NDArray[np.float32]:
+        """For each downset and item, how many of the item's users are inside. Small whole numbers: float32 is exact."""
+        return members.astype(np.float32) @ self.user.T.astype(np.float32)
 
 
 def _first_uses(users: Users, members: BoolArray, weight: FloatArray) -> FloatArray:
@@ -115,6 +116,7 @@ def _product(left: list[np.ndarray], right: list[np.ndarray], size: int) -> Floa
 def _is_subset(members: BoolArray) -> BoolArray:
     """[end, start]: whether ``start`` is a proper subset of ``end``."""
     size = members.sum(axis=1)
-    common = _product([members], [members], len(members))
+    rows = members.astype(np.float32)
+    common = rows @ rows.T
     subset: BoolArray = (common == size[None, :]) & (size[None, :] < size[:, None])
     return subset

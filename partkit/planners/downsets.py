@@ -21,7 +21,7 @@ def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
 
 def downsets_between(blocks: Blocks, inner: int, outer: int, limit: int) -> set[int] | None:
     """Downsets, as bit masks, that hold ``inner`` (a downset) and lie in ``outer``; None past ``limit``."""
-    waits_for = [sum(1 << source for source in sources) for sources in blocks.predecessors]
+    waits_for = blocks.predecessor_masks
     room = outer & ~inner
     ready = [block for block in range(blocks.num_blocks) if room >> block & 1 and not waits_for[block] & ~inner]
     seen = {inner}

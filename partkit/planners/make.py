@@ -81,6 +81,7 @@ def to_plan(
         constraints=Constraints(
             memory_caps_bytes={str(device): cap for device, cap in sorted(request.memory_caps_bytes.items())},
             pins=dict(request.pins),
+            num_slots=request.num_slots,
         ),
         cluster=problem.cluster,
         contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),

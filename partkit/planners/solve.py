@@ -77,11 +77,12 @@ def _solve_memory(
     assert cuts.memory_bytes is not None, "the memory objective needs the memory table"
     allowed = period_tables(problem, cuts, forbidden)
     peak = [np.where(np.isinf(table), np.inf, cuts.memory_bytes) for table in allowed]
-    smallest = Solver(problem, cuts, peak, replicate=False).best_by_state()
+    solver = Solver(problem, cuts, peak, replicate=False)
+    smallest = solver.best_by_state()
     if smallest.final is None:
         return None
-    bound = smallest.best
-    limit = [np.where(cuts.memory_bytes <= bound * (1 + TOLERANCE), table, np.inf) for table in allowed]
+    bound = smallest.best if solver.is_exhaustive else 0.0
+    limit = [np.where(cuts.memory_bytes <= smallest.best * (1 + TOLERANCE), table, np.inf) for table in allowed]
     reached = Solver(problem, cuts, limit, problem.request.replicate).best_by_state()
     return _outcome(problem, cuts, planner, [reached, smallest], bound)
 
