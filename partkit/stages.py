@@ -23,11 +23,16 @@ from partkit.errors import MismatchError
 
 @dataclass(frozen=True)
 class ValueSpec:
-    """A tensor that crosses between stages: dense, in this shape and dtype."""
+    """A tensor that crosses between stages: dense, in this shape and dtype.
+
+    ``stride`` keeps the order of dimensions in memory that the value had when captured, since a ``view`` on the
+    receiving stage may rely on it.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype
+    stride: tuple[int, ...]
 
     @property
     def num_bytes(self) -> int:
@@ -94,7 +99,9 @@ def value_spec(node: fx.Node) -> ValueSpec:
             f"the cut would send {node.name}, which is a {type(value).__name__} and not a tensor",
             hint="move the cut by a node, or re-plan with 'partkit plan'",
         )
-    return ValueSpec(node.name, tuple(int(size) for size in value.shape), value.dtype)
+    shape = tuple(int(size) for size in value.shape)
+    layout = torch.empty_strided(shape, value.stride(), dtype=value.dtype, device="meta")
+    return ValueSpec(node.name, shape, value.dtype, torch.empty_like(layout).stride())
 
 
 def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:

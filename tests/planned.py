@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partkit.capture import Capture, capture
+from partkit.capture import Capture, capture, is_pick
 from partkit.cluster import Cluster, Device, Link
 from partkit.plan import Plan, Prediction, Stage
 from partkit.sources import load_model, parse_model
@@ -16,17 +16,26 @@ def placed_names(captured: Capture) -> list[str]:
     return [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
 
 
+def even_cut(captured: Capture, count: int) -> dict[str, int]:
+    """Stages of about as many nodes each; a tuple's elements stay with it."""
+    names = placed_names(captured)
+    share = -(-len(names) // count)
+    stages: dict[str, int] = {}
+    for index, name in enumerate(names):
+        stages[name] = stages[names[index - 1]] if is_pick(captured.nodes[name]) else index // share
+    return stages
+
+
 def plan_of(source: str, num_stages: int, *, executor: str = "pipeline", replicas: int = 1) -> Plan:
     """Stages with the same number of nodes each; the last of them on ``replicas`` devices."""
     captured = captured_model(source)
-    names = placed_names(captured)
-    share = -(-len(names) // num_stages)
+    stage_by_node = even_cut(captured, num_stages)
     num_devices = num_stages + replicas - 1
     stages = tuple(
         Stage(
             index=index,
             devices=(index,) if index < num_stages - 1 else tuple(range(index, num_devices)),
-            nodes=tuple(names[index * share : (index + 1) * share]),
+            nodes=tuple(name for name, stage in stage_by_node.items() if stage == index),
             compute_s=0.01,
         )
         for index in range(num_stages)

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from tests.planned import captured_model, placed_names
 from torch.utils import _pytree as pytree
 
 from partkit.capture import Capture, capture, is_pick
@@ -8,7 +7,15 @@ from partkit.errors import MismatchError
 from partkit.executors.loading import tensor_reader
 from partkit.sources import load_model, parse_model
 from partkit.sources.loaded import LoadedModel
-from partkit.stages import cut, materialise
+from partkit.stages import ValueSpec, cut, materialise
+from partkit.transport.buffers import SlotBuffer
+from tests.planned import captured_model, even_cut, placed_names
+
+
+def received(value: ValueSpec, tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as an edge's buffer would hold it."""
+    buffer = SlotBuffer([value], torch.device("cpu")).tensors[0]
+    return buffer.copy_(tensor)
 
 
 def run_split(loaded: LoadedModel, captured: Capture, stage_by_node: dict[str, int], count: int) -> list[torch.Tensor]:
@@ -20,7 +27,7 @@ def run_split(loaded: LoadedModel, captured: Capture, stage_by_node: dict[str, i
     for stage in cut(captured, stage_by_node, count):
         module = materialise(stage, captured, read, torch.device("cpu"))
         with torch.inference_mode():
-            given = module(*[values[value.name].contiguous() for value in stage.takes])
+            given = module(*[received(value, values[value.name]) for value in stage.takes])
         values |= dict(zip(stage.gives, given, strict=True))
         leaves = [values[leaf] for leaf in stage.leaves or ()] or leaves
     return leaves
@@ -29,12 +36,6 @@ def run_split(loaded: LoadedModel, captured: Capture, stage_by_node: dict[str, i
 def reference(loaded: LoadedModel) -> list[torch.Tensor]:
     with torch.inference_mode():
         return pytree.tree_leaves(loaded.materialise()(*loaded.args, **loaded.kwargs))
-
-
-def even(captured: Capture, count: int) -> dict[str, int]:
-    names = placed_names(captured)
-    share = -(-len(names) // count)
-    return {name: index // share for index, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("source", ["py:tests.sample_models:skips", "bert-tiny", "llama-tiny"])
@@ -56,7 +57,7 @@ def test_a_model_cut_at_every_operation_gives_the_same_bits(source: str) -> None
 def test_presets_in_four_stages_agree_with_the_unsplit_model(source: str) -> None:
     loaded = load_model(parse_model(source))
     captured = capture(loaded)
-    found = run_split(loaded, captured, even(captured, 4), 4)
+    found = run_split(loaded, captured, even_cut(captured, 4), 4)
     expected = reference(loaded)
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
@@ -64,7 +65,7 @@ def test_presets_in_four_stages_agree_with_the_unsplit_model(source: str) -> Non
 
 def test_a_skipping_value_goes_straight_to_each_stage_that_uses_it_once() -> None:
     captured = captured_model("py:tests.sample_models:skips")
-    stages = cut(captured, even(captured, 3), 3)
+    stages = cut(captured, even_cut(captured, 3), 3)
     assert {to: [value.name for value in values] for to, values in stages[0].sends.items()}.keys() == {1, 2}
     assert "late" in [value.name for value in stages[0].sends[2]]
     assert all(len({value.name for value in values}) == len(values) for values in stages[0].sends.values())
@@ -72,7 +73,7 @@ def test_a_skipping_value_goes_straight_to_each_stage_that_uses_it_once() -> Non
 
 def test_a_stage_holds_only_its_own_tensors() -> None:
     captured = captured_model("bert-tiny")
-    first, last = cut(captured, even(captured, 2), 2)
+    first, last = cut(captured, even_cut(captured, 2), 2)
     assert not any("layer.1." in name for name in first.tensor_names)
     assert not any("layer.0.attention" in name for name in last.tensor_names)
 

@@ -33,6 +33,6 @@ class SlotBuffer:
         offsets, total = pack([value.num_bytes for value in values])
         self.bytes = torch.zeros(max(total, 1), dtype=torch.uint8, device=device)
         self.tensors = [
-            self.bytes[offset : offset + value.num_bytes].view(value.dtype).view(value.shape)
+            self.bytes[offset : offset + value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)
             for value, offset in zip(values, offsets, strict=True)
         ]

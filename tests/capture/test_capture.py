@@ -2,9 +2,9 @@ import operator
 
 import pytest
 import torch
-from tests.planned import captured_model
 
 from partkit.errors import CaptureError
+from tests.planned import captured_model
 
 
 def targets(source: str) -> list[str]:
