@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from partkit.errors import PartkitError, UsageError
-from partkit.executors import EXECUTORS
+from partkit.errors import PartkitError
+from partkit.executors import require_executor
 from partkit.launch import Reply, WorkerGroup
 from partkit.measure import bootstrap_ci95, describe_environment, percentile
 from partkit.plan import Plan
@@ -80,7 +80,8 @@ def compare_executors(
     Raises :class:`UsageError` for an unknown executor before anything is started.
     """
     options, tell = options or CompareOptions(), progress or silent
-    _require_known(options.executors)
+    for name in options.executors:
+        require_executor(name)
     rounds, seconds = options.rounds, options.seconds_per_round
     run_options = RunOptions(device=options.device, threads=options.threads, allow_code=options.allow_code)
     contenders = [Contender(name) for name in options.executors]
@@ -141,13 +142,6 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
         contender.status, contender.reason = "failed", str(error)
         if contender.group is not None:
             contender.group.close()
-
-
-def _require_known(names: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in EXECUTORS]
-    if unknown or not names:
-        what = f"there is no executor {unknown[0]!r}" if unknown else "no executor was named"
-        raise UsageError(what, hint=f"choose from {', '.join(EXECUTORS)}")
 
 
 def _difference(check: Check) -> str:

@@ -114,7 +114,8 @@ class WorkerGroup:
         if self._context is None or self._context.wait(0) is None:
             return
         codes = {rank: process.proc.returncode for rank, process in _handlers(self._context).items()}
-        self._context = None
+        context, self._context = self._context, None
+        _close_logs(context)
         raise self._first_cause(codes)
 
     def pids(self) -> dict[int, int]:
@@ -139,6 +140,7 @@ class WorkerGroup:
         if self._context is not None:
             context, self._context = self._context, None
             context.close(death_sig=signal.SIGKILL, timeout=5)
+            _close_logs(context)
 
     def _start(self) -> PContext:
         logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we tell failures ourselves
@@ -237,6 +239,14 @@ def _open_store(port: int | None) -> TCPStore:
 def _handlers(context: PContext) -> dict[int, Any]:
     handlers: dict[int, Any] = context.subprocess_handlers  # type: ignore[attr-defined]
     return handlers
+
+
+def _close_logs(context: PContext) -> None:
+    """torch elastic closes the log files only of ranks that it had to stop."""
+    for handler in _handlers(context).values():
+        for stream in (handler._stdout, handler._stderr):
+            if stream is not None:
+                stream.close()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partkit.errors import MachineError
+from partkit.executors import require_executor
 from partkit.job import DeviceType, Job
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
@@ -92,6 +93,7 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    require_executor(executor)
     device = _device_for(plan, options.device)
     devices = tuple(index for stage in plan.stages for index in stage.devices)
     if device == "cuda":

@@ -16,14 +16,18 @@ EXECUTORS = {
 """Executor classes by name; adding one is a new file and a line here."""
 
 
-__all__ = ["EXECUTORS", "Executor", "RankContext", "make_executor"]
+__all__ = ["EXECUTORS", "Executor", "RankContext", "make_executor", "require_executor"]
+
+
+def require_executor(name: str) -> None:
+    """Raise :class:`UsageError` with the known names for an unknown one."""
+    if name not in EXECUTORS:
+        raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
 
 
 def make_executor(context: RankContext) -> Executor:
     """This rank's part of the job's executor. Raises :class:`UsageError` for an unknown name."""
-    name = context.job.executor
-    if name not in EXECUTORS:
-        raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
-    module, _, attribute = EXECUTORS[name].partition(":")
+    require_executor(context.job.executor)
+    module, _, attribute = EXECUTORS[context.job.executor].partition(":")
     executor: Executor = getattr(import_module(module), attribute)(context)
     return executor

@@ -1,0 +1,78 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from partkit.errors import MachineError, UsageError
+from partkit.machine import num_cuda_devices
+from partkit.runner import RunOptions, run_plan
+from tests.planned import plan_of
+
+QUICK = RunOptions(device="cpu", items=12, latency_items=4)
+
+
+@pytest.mark.parametrize(
+    ("source", "num_stages", "replicas"),
+    [("bert-tiny", 2, 1), ("py:tests.sample_models:skips", 4, 1), ("py:tests.sample_models:skips", 2, 2)],
+)
+def test_a_pipeline_gives_the_unsplit_models_outputs(source: str, num_stages: int, replicas: int) -> None:
+    plan = plan_of(source, num_stages, replicas=replicas)
+    options = RunOptions(device="cpu", items=12, latency_items=4, allow_code=True)
+    result = run_plan(plan, options)
+    assert result is not None
+    assert result.check.passed is True
+    assert result.check.max_abs_diff == 0.0
+    assert (result.items, result.batch, len(result.ranks)) == (12, plan.model.batch, num_stages + replicas - 1)
+    assert [stage.index for stage in result.stages] == list(range(num_stages))
+    assert result.samples_per_s > 0
+    assert 0 < result.latency_s.p50 <= result.latency_s.p95
+
+
+@pytest.mark.parametrize("executor", ["single", "dispatch", "fsdp"])
+def test_every_other_executor_gives_the_unsplit_models_outputs(executor: str) -> None:
+    result = run_plan(plan_of("bert-tiny", 2, executor=executor), QUICK)
+    assert result is not None
+    assert result.check.passed is True
+    assert len(result.ranks) == (2 if executor == "fsdp" else 1)
+
+
+def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2, executor="teleport"), QUICK)
+    assert raised.value.message == "there is no executor 'teleport'"
+
+
+@pytest.mark.skipif(num_cuda_devices() > 0, reason="this machine has CUDA devices")
+def test_a_plan_for_gpus_says_what_to_do_where_there_are_none() -> None:
+    plan = plan_of("bert-tiny", 2)
+    gpus = tuple(device.model_copy(update={"type": "cuda"}) for device in plan.cluster.devices)
+    plan = plan.model_copy(update={"cluster": plan.cluster.model_copy(update={"devices": gpus})})
+    with pytest.raises(MachineError) as raised:
+        run_plan(plan)
+    assert str(raised.value) == (
+        "the plan is for 2 CUDA devices and this machine has none; run it with --device cpu, or re-plan here with "
+        "'partkit plan'"
+    )
+
+
+def torchrun(plan_file: Path, num_ranks: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
+    command += ["-m", "partkit_cli", "run", str(plan_file), "--items", "12", "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([".", "cli"]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, check=False)
+
+
+def test_torchrun_ranks_run_the_plan_and_rank_0_tells_the_result(tmp_path: Path) -> None:
+    done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 2)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["kind"], result["check"]["max_abs_diff"], len(result["ranks"])) == ("run", 0.0, 2)
+
+
+def test_torchrun_with_the_wrong_number_of_ranks_says_so(tmp_path: Path) -> None:
+    done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 1)
+    assert done.returncode != 0
+    assert "the plan needs 2 ranks and the launcher started 1; start 2, or re-plan with --stages 1" in done.stderr
