@@ -30,6 +30,9 @@ class StageSlots:
     ) -> None:
         self._module, self._stage, self._compute = module, stage, compute
         self._receivers, self._senders = receivers, senders
+        self._borrowed = {
+            buffer.bytes.untyped_storage().data_ptr() for receiver in receivers.values() for buffer in receiver.slots
+        }
         self._num_fed = len(stage.model_inputs)
         self._fed = [self._blank_inputs() for _ in range(num_slots)]
         self._given: list[tuple[torch.Tensor, ...]] = [()] * num_slots
@@ -62,11 +65,18 @@ class StageSlots:
         inputs = list(self._fed[slot])
         for receiver in self._receivers.values():
             inputs.extend(receiver.slots[slot].tensors)
-        self._given[slot] = self._module(*inputs)
+        given = self._module(*inputs)
+        if self._stage.leaves is not None:
+            given = tuple(value.clone() if self._is_borrowed(value) else value for value in given)
+        self._given[slot] = given
         values = self.outputs(slot)
         for target, sender in self._senders.items():
             for value, buffer in zip(self._stage.sends[target], sender.slots[slot].tensors, strict=True):
                 buffer.copy_(values[value.name])
+
+    def _is_borrowed(self, value: torch.Tensor) -> bool:
+        """True for an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
+        return value.untyped_storage().data_ptr() in self._borrowed
 
     def _blank_inputs(self) -> list[torch.Tensor]:
         device = torch.device("cpu") if self._compute is None else self._compute.device
