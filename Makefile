@@ -7,9 +7,9 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test lint schemas clean
 
 demo: $(INSTALLED)
-	$(BIN)/partkit plan bert --stages 2
-	$(BIN)/partkit run plans/bert2.json --quick
-	$(BIN)/partkit compare plans/bert2.json --with single,pipeline,dispatch,fsdp --quick
+	$(BIN)/partkit plan bert --stages 2 -o demo/bert2.json
+	$(BIN)/partkit run demo/bert2.json --quick
+	$(BIN)/partkit compare demo/bert2.json --with single,pipeline,dispatch,fsdp --quick
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,13 @@ def profile_of(model: str, options: ModelOptions, machine: MachineOptions, outpu
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """A plan of ``profile`` for the cluster that the options name, else for this machine."""
+    from partkit.measure import describe_environment
     from partkit.planners import plan_as_asked
 
     cluster = _cluster(profile, planning, machine, output)
-    return plan_as_asked(profile, cluster, planning.request(cluster))
+    plan = plan_as_asked(profile, cluster, planning.request(cluster))
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
 
 
 def default_path(plan: Plan) -> Path:

@@ -12,12 +12,14 @@ from partkit.profile import Profile
 
 IDLE_GAIN = 0.02
 """Share of the period that leaving devices idle must save to be preferred."""
+TIE = 0.002
+"""Share of the period within which a plan with balanced stages is as good as one without."""
 
 
 def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     """The best plan, with all of ``num_stages`` used where that costs no more than :data:`IDLE_GAIN` of the period.
 
-    Where devices share cores, many plans reach the same period; the one with balanced stages is taken. The bound
+    Where devices share cores, many plans reach about the same period; one with balanced stages is taken. The bound
     stays that of all plans with at most ``num_stages`` stages. Raises what :func:`make_plan` raises.
     """
     best = make_plan(profile, cluster, request)
@@ -32,7 +34,8 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
         return best
     full = repredict(full.model_copy(update={"cluster": cluster, "bound": best.bound}), profile)
     gap = full.prediction.period_s / best.bound.period_s - 1 if best.bound.period_s > 0 else 0.0
-    if full.prediction.period_s > best.prediction.period_s * (1 + IDLE_GAIN):
+    allowed = IDLE_GAIN if len(best.stages) < request.num_stages else TIE
+    if full.prediction.period_s > best.prediction.period_s * (1 + allowed):
         return best
     bound = best.bound.model_copy(update={"gap": max(gap, 0.0), "optimal": best.bound.optimal and gap <= 1e-9})
     return full.model_copy(update={"bound": bound, "alternatives": best.alternatives, "edited": False})

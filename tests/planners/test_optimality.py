@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from exhaustive import best_value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from instances import clusters, profiles
 
 from partkit.errors import InfeasibleError
 from partkit.planners import PlanRequest, make_plan, repredict
 from partkit.planners.problem import make_problem
+from tests.planners.exhaustive import best_value
+from tests.planners.instances import clusters, profiles
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
