@@ -48,9 +48,9 @@ class Problem:
 
     @cached_property
     def blocks(self) -> Blocks:
-        """Blocks without nodes of no time on their own, unless every cut may matter: links differ, or the number
-        of stages is fixed."""
-        if self.cluster.links or self.request.exact_num_stages:
+        """Blocks without nodes of no time on their own, unless every cut may matter: links differ, the number
+        of stages is fixed, or a pinned node needs the one before it in another stage."""
+        if self.cluster.links or self.request.exact_num_stages or self.request.pins:
             return self.all_blocks
         return make_blocks(self.graph, self.request, fuse_idle=True)
 

@@ -84,7 +84,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         comparison=Comparison.load(GOLDEN / "comparison.v1.json"),
     )
     spec = ModelSpec(source="bert-tiny", inputs=(InputSpec(name="input_ids", shape=(1, 128), dtype="int64"),))
-    known = SimpleNamespace(name="bert-tiny", description="A small BERT", parameters=4400000, inputs=spec.inputs)
+    known = SimpleNamespace(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
     _install(
         monkeypatch,
         "partkit.sources",
