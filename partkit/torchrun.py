@@ -16,7 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 from partkit.errors import UsageError
 from partkit.job import Job
 from partkit.launch import Reply, serve
-from partkit.worker import Worker
+from partkit.worker import Worker, end_with_parent
 
 
 def started_by_launcher() -> bool:
@@ -63,6 +63,7 @@ def join(job: Job) -> LaunchedGroup | None:
             f"the plan needs {job.num_ranks} ranks and the launcher started {world_size}",
             hint=f"start {job.num_ranks}, or re-plan with --stages {world_size}",
         )
+    end_with_parent()
     store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=job.timeout_s))))
     local_rank = int(os.environ.get("LOCAL_RANK", rank))
     worker = Worker(job, rank, world_size, PrefixStore("group", store), device_index=local_rank)

@@ -44,7 +44,7 @@ _SETTLED_AFTER = 0.2
 def main() -> int:
     """Entry point of ``python -m partkit.worker LOG_DIR``; the exit code is the fault's."""
     log_dir = Path(sys.argv[1])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a parent killed outright takes its ranks along
+    end_with_parent()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     job = Job.model_validate_json((log_dir / "job.json").read_text(encoding="utf-8"))
     try:
@@ -59,6 +59,11 @@ def main() -> int:
         sys.stderr.flush()
         os._exit(failure.exit_code)  # other threads may be stuck in a collective: do not wait for them
     return 0
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when its parent is killed outright (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Worker:
