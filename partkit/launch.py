@@ -73,8 +73,11 @@ class WorkerGroup:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
+            self._kill()
 
     def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
         """Give all ranks an order and return their answers by rank.

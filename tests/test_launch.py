@@ -76,3 +76,15 @@ def test_a_port_in_use_is_told_with_its_number() -> None:
         with pytest.raises(MachineError) as raised:
             WorkerGroup(links_job(1), port=port)
     assert raised.value.message == f"port {port} is in use on this machine"
+
+
+def test_an_interrupted_group_ends_its_ranks_at_once_whatever_they_do() -> None:
+    began = 0.0
+    with pytest.raises(KeyboardInterrupt), WorkerGroup(links_job(2)) as group:
+        group.call("environment")
+        pids = group.pids()
+        os.kill(pids[0], signal.SIGSTOP)
+        began = time.monotonic()
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 5
+    assert not any(is_running(pid) for pid in pids.values())
