@@ -78,13 +78,18 @@ def test_a_port_in_use_is_told_with_its_number() -> None:
     assert raised.value.message == f"port {port} is in use on this machine"
 
 
+def interrupt(group: WorkerGroup) -> None:
+    """Ctrl-C while a rank is stuck in its work."""
+    os.kill(group.pids()[0], signal.SIGSTOP)
+    raise KeyboardInterrupt
+
+
 def test_an_interrupted_group_ends_its_ranks_at_once_whatever_they_do() -> None:
-    began = 0.0
-    with pytest.raises(KeyboardInterrupt), WorkerGroup(links_job(2)) as group:
-        group.call("environment")
-        pids = group.pids()
-        os.kill(pids[0], signal.SIGSTOP)
-        began = time.monotonic()
-        raise KeyboardInterrupt
+    group = WorkerGroup(links_job(2))
+    group.call("environment")
+    pids = group.pids()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), group:
+        interrupt(group)
     assert time.monotonic() - began < 5
     assert not any(is_running(pid) for pid in pids.values())
