@@ -65,11 +65,6 @@ class Contender:
     latencies_s: list[float] = field(default_factory=list)
     runs: list[Reply] = field(default_factory=list)
 
-    @property
-    def runs_on(self) -> bool:
-        """True while there is something to measure."""
-        return self.group is not None and self.status == "ok"
-
 
 def compare_executors(
     plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None

@@ -10,7 +10,6 @@ stream on CUDA, where the host runs ahead and looks at outputs K items behind.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 
@@ -20,6 +19,7 @@ from partkit.executors.clock import call_s, settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
 from partkit.executors.protocol import Leaves, RankContext, Trace
 from partkit.executors.stage_slots import StageSlots
+from partkit.machine import num_cores
 from partkit.stages import StageGraph, cut, materialise
 from partkit.transport.wiring import Wiring, places
 
@@ -74,7 +74,7 @@ class PipelineExecutor:
 
     def stage_s(self) -> float | None:
         """The stage alone, on whatever its buffers hold, while the other ranks do the same."""
-        shared = self._context.world_size * self._job.threads > (os.cpu_count() or 1)
+        shared = self._context.world_size * self._job.threads > num_cores()
         self._context.barrier()
         with torch.inference_mode():
             seconds = call_s(lambda: self._slots.run(0), self._context.device, shared=shared)
