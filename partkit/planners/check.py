@@ -12,7 +12,7 @@ from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.graph import Graph, build_graph
 from partkit.plan import Bound, Plan
 from partkit.planners.assemble import plan_stages, predict
-from partkit.planners.blocks import pinned_nodes
+from partkit.planners.pins import pinned_nodes
 from partkit.profile import Profile
 from partkit.units import format_bytes
 

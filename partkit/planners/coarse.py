@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from partkit.graph import FloatArray, IntArray
-from partkit.planners.blocks import NO_PIN, Blocks
+from partkit.planners.blocks import Blocks
 from partkit.planners.cuts import chain_cuts
 from partkit.planners.outcome import Outcome, rank_of
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import Problem
 from partkit.planners.solve import solve
 

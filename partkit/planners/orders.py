@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from partkit.graph import IntArray
-from partkit.planners.blocks import NO_PIN, Blocks
+from partkit.planners.blocks import Blocks
 from partkit.planners.chain import own_order, solve_order
 from partkit.planners.outcome import Outcome, rank_of
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import Problem
 
 

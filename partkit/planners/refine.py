@@ -10,8 +10,8 @@ import numpy as np
 from partkit.cost import Assignment, Costs
 from partkit.graph import IntArray
 from partkit.planners import auto
-from partkit.planners.blocks import NO_PIN
 from partkit.planners.outcome import Outcome, objective_value
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import TOLERANCE, Problem
 
 DEFAULT_LIMIT_S = 5.0
