@@ -72,6 +72,14 @@ class Constraints(Record):
     """Cap by device index, as text."""
     pins: dict[str, int] = Field(default_factory=dict)
     """Stage by regular expression on module paths."""
+    keep_together: tuple[str, ...] = ()
+    """Regular expressions on module paths: nodes that match one stand in one stage."""
+    granularity: Literal["op", "layer", "module"] = "op"
+    """Where cuts may be: anywhere, between numbered layers, or between modules' calls."""
+    num_stages: int | None = Field(default=None, ge=1)
+    """Stages at most; None: as many as there are devices."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Devices that one stage may run on; None: any number."""
     num_slots: int = Field(default=2, ge=1)
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
 
@@ -80,6 +88,8 @@ class PlannerRun(Record):
     """Which algorithm made the plan and how long it took."""
 
     name: str = ""
+    asked: str = "auto"
+    """The planner that the request named."""
     seconds: float = 0.0
     detail: str = ""
     """What the planner tried and why it chose this, for people."""

@@ -13,6 +13,7 @@ from partkit.graph import Graph, build_graph
 from partkit.plan import Bound, Plan
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.pins import pinned_nodes
+from partkit.planners.ties import find_ties
 from partkit.profile import Profile
 from partkit.units import format_bytes
 
@@ -71,13 +72,26 @@ def _find_faults(plan: Plan, profile: Profile, graph: Graph) -> list[str]:
     faults += [f"node {name!r} is not in the profile" for name in sorted(planned - placed - free)]
     if faults:
         return faults
+    return _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
+
+
+def _device_faults(plan: Plan) -> list[str]:
+    faults = []
+    limits = plan.constraints
+    if limits.num_stages is not None and len(plan.stages) > limits.num_stages:
+        faults.append(f"it has {len(plan.stages)} stages and constraints.num_stages allows {limits.num_stages}")
     users: dict[int, int] = {}
     for stage in plan.stages:
+        count = len(stage.devices)
+        if limits.max_replicas is not None and count > limits.max_replicas:
+            faults.append(
+                f"stage {stage.index} runs on {count} devices and constraints.max_replicas allows {limits.max_replicas}"
+            )
         for device in stage.devices:
             if device in users:
                 faults.append(f"device {device} runs stages {users[device]} and {stage.index}")
             users[device] = stage.index
-    return faults + _order_faults(plan, graph) + _pin_faults(plan, graph)
+    return faults
 
 
 def _order_faults(plan: Plan, graph: Graph) -> list[str]:
@@ -110,6 +124,20 @@ def _pin_faults(plan: Plan, graph: Graph) -> list[str]:
         for node in pinned_nodes(graph, pattern)
         if stage_by_node[graph.nodes[node].name] != stage
     ]
+
+
+def _tie_faults(plan: Plan, graph: Graph) -> list[str]:
+    stage_of = assignment_of_plan(plan, graph).stage_of
+    faults = []
+    for tie in find_ties(graph, plan.constraints.keep_together, plan.constraints.granularity):
+        first = tie.nodes[0]
+        apart = next((node for node in tie.nodes if stage_of[node] != stage_of[first]), None)
+        if apart is not None:
+            faults.append(
+                f"{graph.nodes[first].name!r} stands in stage {stage_of[first]} and {graph.nodes[apart].name!r} in "
+                f"stage {stage_of[apart]}, and they stay together ({tie.reason})"
+            )
+    return faults
 
 
 def _check_caps(plan: Plan) -> None:

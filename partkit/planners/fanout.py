@@ -23,7 +23,7 @@ def can_search_sends(problem: Problem) -> bool:
     """Whether the search is made for the problem: like devices and links, one device a stage, cores apart."""
     cluster = problem.cluster
     one_kind = len(problem.kinds) == 1 and not cluster.links and cluster.shared_cores is None
-    return one_kind and cluster.fanout == "each" and not problem.request.replicate
+    return one_kind and cluster.fanout == "each" and problem.max_replicas == 1
 
 
 class SendSearch:

@@ -53,7 +53,7 @@ def _sweep(problem: Problem) -> list[Outcome]:
     blocks = problem.all_blocks if problem.has_caps else problem.blocks
     num_slots = problem.request.num_slots if problem.has_caps else None
     cuts = chain_cuts(blocks, own_order(blocks), problem.best_link, num_slots=num_slots)
-    solver = Solver(problem, cuts, period_tables(problem, cuts), problem.request.replicate)
+    solver = Solver(problem, cuts, period_tables(problem, cuts), problem.max_replicas)
     way = latency_tables(problem, cuts)
     threshold_s = math.inf
     outcomes: list[Outcome] = []

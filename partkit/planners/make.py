@@ -81,11 +81,17 @@ def to_plan(
         constraints=Constraints(
             memory_caps_bytes={str(device): cap for device, cap in sorted(request.memory_caps_bytes.items())},
             pins=dict(request.pins),
+            keep_together=request.keep_together,
+            granularity=request.granularity,
+            num_stages=request.num_stages,
+            max_replicas=request.max_replicas,
             num_slots=request.num_slots,
         ),
         cluster=problem.cluster,
         contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),
-        planner=PlannerRun(name=outcome.planner, seconds=seconds, detail=_detail(problem, outcome)),
+        planner=PlannerRun(
+            name=outcome.planner, asked=request.planner, seconds=seconds, detail=_detail(problem, outcome)
+        ),
         profile_sha256=profile.sha256,
     )
 

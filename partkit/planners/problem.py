@@ -71,6 +71,16 @@ class Problem:
         )
 
     @property
+    def max_replicas(self) -> int:
+        """Devices that one stage may run on."""
+        return self.request.max_replicas or len(self.cluster.devices)
+
+    @property
+    def num_usable_devices(self) -> int:
+        """Devices that a plan can use at most."""
+        return min(len(self.cluster.devices), self.max_stages * self.max_replicas)
+
+    @property
     def has_caps(self) -> bool:
         """Whether any device limits memory."""
         return any(math.isfinite(kind.cap_bytes) for kind in self.kinds)

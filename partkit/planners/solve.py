@@ -49,7 +49,7 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
     objective = problem.request.objective
     if objective == "memory":
         return _solve_memory(problem, cuts, planner, forbidden)
-    solver = Solver(problem, cuts, period_tables(problem, cuts, forbidden), problem.request.replicate)
+    solver = Solver(problem, cuts, period_tables(problem, cuts, forbidden), problem.max_replicas)
     if objective == "latency":
         reached = solver.best_by_state(math.inf, latency_tables(problem, cuts))
         return None if reached.final is None else _outcome(problem, cuts, planner, [reached], 0.0)
@@ -77,13 +77,13 @@ def _solve_memory(
     assert cuts.memory_bytes is not None, "the memory objective needs the memory table"
     allowed = period_tables(problem, cuts, forbidden)
     peak = [np.where(np.isinf(table), np.inf, cuts.memory_bytes) for table in allowed]
-    solver = Solver(problem, cuts, peak, replicate=False)
+    solver = Solver(problem, cuts, peak, max_replicas=1)
     smallest = solver.best_by_state()
     if smallest.final is None:
         return None
     bound = smallest.best if solver.is_exhaustive else 0.0
     limit = [np.where(cuts.memory_bytes <= smallest.best * (1 + TOLERANCE), table, np.inf) for table in allowed]
-    reached = Solver(problem, cuts, limit, problem.request.replicate).best_by_state()
+    reached = Solver(problem, cuts, limit, problem.max_replicas).best_by_state()
     return _outcome(problem, cuts, planner, [reached, smallest], bound)
 
 
@@ -146,8 +146,8 @@ def _shared_bound(solver: Solver, bottleneck_s: float) -> tuple[float, float]:
 
 
 def _replica_counts(solver: Solver) -> range:
-    most = max(len(kind.devices) for kind in solver.problem.kinds) if solver.replicate else 1
-    return range(1, most + 1)
+    most = max(len(kind.devices) for kind in solver.problem.kinds)
+    return range(1, min(most, solver.max_replicas) + 1)
 
 
 def _outcome(

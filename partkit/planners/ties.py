@@ -29,7 +29,7 @@ def find_ties(graph: Graph, keep_together: Sequence[str], granularity: Granulari
     nodes of one module (or numbered layer) where the granularity forbids cuts there. Raises what
     :func:`matching_nodes` raises.
     """
-    ties = [Tie(tuple(np.flatnonzero(graph.is_input).tolist()), "the model's inputs enter at one stage")]
+    ties = [Tie(tuple(np.flatnonzero(graph.is_input).tolist()), "the model's inputs")]
     by_group: dict[str, list[int]] = {}
     for index, node in enumerate(graph.nodes):
         if node.group is not None:

@@ -96,7 +96,6 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         "partkit.workflow",
         profile_model=fakes.note("profile_model", "profile"),
         machine_cluster=fakes.note("machine_cluster", "cluster"),
-        find_profile=fakes.note("find_profile", "kept_profile"),
     )
     _install(
         monkeypatch,
@@ -105,6 +104,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         plan_as_asked=fakes.note("plan_as_asked", "plan"),
         repredict=fakes.note("repredict", "plan"),
     )
+    _install(monkeypatch, "partkit.kept", find_profile=fakes.note("find_profile", "kept_profile"))
     _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))
     _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
     _install(

@@ -152,7 +152,7 @@ def test_latency_alone_needs_one_device_and_a_cap_may_need_more():
 
 
 def test_replication_beats_a_node_that_cannot_be_cut():
-    plan = make_plan(row((1.0, 8.0)), box(3), PlanRequest(replicate=True))
+    plan = make_plan(row((1.0, 8.0)), box(3), PlanRequest(max_replicas=None))
     assert [len(stage.devices) for stage in plan.stages] in ([1, 2], [3])
     assert plan.prediction.period_s == pytest.approx(3.0)
 

@@ -69,7 +69,7 @@ def test_ideals_are_optimal_on_unequal_devices(profile, cluster):
 @quick
 @given(profiles(max_nodes=5), clusters(fanout="once", unequal=True, caps=True))
 def test_ideals_are_optimal_with_replicated_stages(profile, cluster):
-    check(profile, cluster, PlanRequest(replicate=True))
+    check(profile, cluster, PlanRequest(max_replicas=None))
 
 
 @quick
@@ -119,3 +119,16 @@ def test_an_exact_number_of_stages_is_met(profile, cluster, num_stages):
     except InfeasibleError:
         return
     check(profile, cluster, request, exact=False)
+
+
+@quick
+@given(profiles(max_nodes=4), clusters(max_devices=4, fanout="once"), st.integers(2, 3), st.integers(1, 2))
+def test_stages_have_no_more_devices_than_may_share_one(profile, cluster, max_replicas, num_stages):
+    if num_stages > min(len(cluster.devices), len(profile.nodes)):
+        return
+    request = PlanRequest(max_replicas=max_replicas, num_stages=num_stages)
+    try:
+        make_problem(profile, cluster, request)
+    except InfeasibleError:
+        return
+    check(profile, cluster, request)
