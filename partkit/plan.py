@@ -95,6 +95,27 @@ class PlannerRun(Record):
     """What the planner tried and why it chose this, for people."""
 
 
+class MovedNodes(Record):
+    """Nodes that a new plan puts on another stage."""
+
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+    nodes: tuple[str, ...]
+
+
+class MeasuredRound(Record):
+    """A plan that was run, against what was predicted, and what planning again from that moved."""
+
+    predicted_s: tuple[float, ...]
+    """Compute of one item, by stage."""
+    measured_s: tuple[float, ...]
+    predicted_samples_per_s: float
+    measured_samples_per_s: float
+    """In steady state."""
+    moved: tuple[MovedNodes, ...] = ()
+    """Empty: no other cut promised more."""
+
+
 class Plan(Document):
     """A way to split a model, with its prediction, proved bound and everything needed to run it."""
 
@@ -115,6 +136,8 @@ class Plan(Document):
     planner: PlannerRun = PlannerRun()
     profile_sha256: str = ""
     edited: bool = False
+    rounds: tuple[MeasuredRound, ...] = ()
+    """What was measured before the plan was made (``partkit plan --measure``)."""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

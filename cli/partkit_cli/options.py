@@ -98,16 +98,22 @@ class PlanOptions:
         list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
     ] = field(default_factory=list)
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
-    replicate: Annotated[bool, typer.Option("--replicate", help="Let several devices share a stage.")] = False
+    keep_together: Annotated[
+        list[str], typer.Option(metavar="REGEX", help="Modules that go to one stage; repeatable.")
+    ] = field(default_factory=list)
+    replicate: Annotated[
+        str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
+    ] = "1"
 
     @property
     def num_stages(self) -> int | None:
         """Number of stages; None: the planner chooses."""
-        if self.stages == "auto":
-            return None
-        if not self.stages.isdecimal() or int(self.stages) < 1:
-            raise UsageError(f"--stages {self.stages} is not a number of stages", hint="give 1 or more, or auto")
-        return int(self.stages)
+        return _count_or_auto(self.stages, "--stages", "a number of stages")
+
+    @property
+    def max_replicas(self) -> int | None:
+        """Devices that may share a stage; None: any number."""
+        return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
     def request(self, cluster: Cluster) -> PlanRequest:
         """These options as the planner takes them; ``cluster`` gives device names their numbers."""
@@ -120,8 +126,17 @@ class PlanOptions:
             memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
             pins=dict(_pin(text) for text in self.pins),
             granularity=self.granularity.value,
-            replicate=self.replicate,
+            keep_together=tuple(self.keep_together),
+            max_replicas=self.max_replicas,
         )
+
+
+def _count_or_auto(text: str, option: str, what: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} {text} is not {what}", hint="give 1 or more, or auto")
+    return int(text)
 
 
 def _pin(text: str) -> tuple[str, int]:

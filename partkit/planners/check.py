@@ -13,6 +13,7 @@ from partkit.graph import Graph, build_graph
 from partkit.plan import Bound, Plan
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.pins import pinned_nodes
+from partkit.planners.problem import TOLERANCE
 from partkit.planners.ties import find_ties
 from partkit.profile import Profile
 from partkit.units import format_bytes
@@ -54,7 +55,10 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
     changed = not _same_figures(plan.to_data()["stages"], fresh.to_data()["stages"])
     if not changed:
         return fresh
-    return fresh.model_copy(update={"edited": True, "bound": _new_bound(fresh, same=plan.profile_sha256)})
+    if plan.profile_sha256 != fresh.profile_sha256:
+        none = Bound(proved_by="none: the profile is not the one that the bound was proved for")
+        return fresh.model_copy(update={"edited": True, "bound": none})
+    return under_bound(fresh.model_copy(update={"edited": True}), plan.bound, tolerance=_ROUNDING)
 
 
 def assignment_of_plan(plan: Plan, graph: Graph) -> Assignment:
@@ -164,16 +168,19 @@ def _same_figures(old: object, new: object) -> bool:
     return old == new
 
 
-def _new_bound(plan: Plan, *, same: str) -> Bound:
-    """The old bound with the new gap; none where the profile is another."""
-    if same != plan.profile_sha256:
-        return Bound(proved_by="none: the profile is not the one that the bound was proved for")
+def under_bound(plan: Plan, bound: Bound, *, tolerance: float = TOLERANCE) -> Plan:
+    """``plan`` with a bound that was proved for its request and profile, and its gap to that."""
     name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[plan.objective]
-    value = {
+    lower = getattr(bound, name) or 0.0
+    gap = max(objective_of(plan) / lower - 1, 0.0) if lower > 0 else 0.0
+    optimal = lower > 0 and gap < tolerance
+    return plan.model_copy(update={"bound": bound.model_copy(update={"gap": gap, "optimal": optimal})})
+
+
+def objective_of(plan: Plan) -> float:
+    """The plan's own figure of what its request wants small: seconds, or bytes."""
+    return {
         "throughput": plan.prediction.period_s,
         "latency": plan.prediction.latency_s,
         "memory": float(max(stage.peak_bytes for stage in plan.stages)),
     }[plan.objective]
-    lower = getattr(plan.bound, name) or 0.0
-    gap = max(value / lower - 1, 0.0) if lower > 0 else 0.0
-    return plan.bound.model_copy(update={"gap": gap, "optimal": lower > 0 and gap < _ROUNDING})

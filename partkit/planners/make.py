@@ -99,7 +99,8 @@ def to_plan(
 def _detail(problem: Problem, outcome: Outcome) -> str:
     """How the plan was found, and that devices stay idle where they do."""
     num_stages, most = outcome.assignment.num_stages, problem.max_stages
-    idle = f"{num_stages} of at most {most} stages are best" if num_stages < most else ""
+    is_fewer = problem.request.num_stages is not None and num_stages < most
+    idle = f"{num_stages} of at most {most} stages are best" if is_fewer else ""
     return "; ".join(filter(None, (outcome.detail, idle)))
 
 
