@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partkit.errors import UsageError
+from partkit.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
     from partkit.cluster import Cluster
@@ -124,7 +124,7 @@ class PlanOptions:
             planner=self.planner,
             objective=self.objective.value,
             memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
-            pins=dict(_pin(text) for text in self.pins),
+            pins=_pins(self.pins),
             granularity=self.granularity.value,
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
@@ -137,6 +137,16 @@ def _count_or_auto(text: str, option: str, what: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{option} {text} is not {what}", hint="give 1 or more, or auto")
     return int(text)
+
+
+def _pins(texts: list[str]) -> dict[str, int]:
+    pins: dict[str, int] = {}
+    for regex, stage in map(_pin, texts):
+        if pins.setdefault(regex, stage) != stage:
+            raise InfeasibleError(
+                f"--pin {regex!r} names stage {pins[regex]} and stage {stage}", hint="leave one of them out"
+            )
+    return pins
 
 
 def _pin(text: str) -> tuple[str, int]:

@@ -38,9 +38,10 @@ def pareto(profile: Profile, cluster: Cluster, request: PlanRequest) -> list[Pla
     started_s = time.perf_counter()
     request = request.model_copy(update={"objective": "throughput"})
     problem = make_problem(profile, cluster, request)
-    best = load_planner(request.planner)(problem)
+    planner = load_planner(request.planner)
+    best = planner(problem)
     if best is None:
-        raise no_plan(problem, request.planner)
+        raise no_plan(problem, planner, request.planner)
     found = [outcome for cuts in _cut_sets(problem) for outcome in _sweep(problem, cuts)]
     outcomes = _spread(undominated([best, *found]))
     seconds = time.perf_counter() - started_s

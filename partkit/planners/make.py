@@ -39,9 +39,10 @@ def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     started_s = time.perf_counter()
     problem = make_problem(profile, cluster, request)
     name = "refine" if request.planner == "auto" and not request.contiguous else request.planner
-    outcome = load_planner(name)(problem)
+    planner = load_planner(name)
+    outcome = planner(problem)
     if outcome is None:
-        raise no_plan(problem, name)
+        raise no_plan(problem, planner, name)
     baselines = {name: load_planner(name)(problem) for name in BASELINES}
     if name == "auto":
         outcome = _best_of(problem, outcome, baselines)
