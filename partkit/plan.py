@@ -10,6 +10,9 @@ from partkit.cluster import Cluster
 from partkit.document import Document, Record
 from partkit.model import ModelSpec
 
+NO_EXECUTOR = "none"
+"""Named by a plan whose stages send back and forth: each executor runs a stage once for an item."""
+
 
 class Send(Record):
     """Values that one stage sends to a later one for each item."""

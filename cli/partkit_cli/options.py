@@ -98,6 +98,9 @@ class PlanOptions:
         list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
     ] = field(default_factory=list)
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
+    non_contiguous: Annotated[
+        bool, typer.Option("--non-contiguous", help="Let stages send back and forth: for study, nothing runs it.")
+    ] = False
     keep_together: Annotated[
         list[str], typer.Option(metavar="REGEX", help="Modules that go to one stage; repeatable.")
     ] = field(default_factory=list)
@@ -128,6 +131,7 @@ class PlanOptions:
             granularity=self.granularity.value,
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
+            contiguous=not self.non_contiguous,
         )
 
 

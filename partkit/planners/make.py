@@ -8,7 +8,7 @@ from importlib import import_module
 
 from partkit.cluster import Cluster
 from partkit.errors import UsageError
-from partkit.plan import Alternative, Bound, Constraints, Plan, PlannerRun
+from partkit.plan import NO_EXECUTOR, Alternative, Bound, Constraints, Plan, PlannerRun
 from partkit.planners import PLANNERS
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.bounds import LowerBound, simple_bound
@@ -72,6 +72,7 @@ def to_plan(
 ) -> Plan:
     """The plan file of an outcome."""
     request = problem.request
+    is_contiguous = not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any())
     return Plan(
         model=profile.model,
         stages=plan_stages(problem.graph, outcome.assignment, outcome.costs, num_slots=request.num_slots),
@@ -89,7 +90,8 @@ def to_plan(
             num_slots=request.num_slots,
         ),
         cluster=problem.cluster,
-        contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),
+        executor="pipeline" if is_contiguous else NO_EXECUTOR,
+        contiguous=is_contiguous,
         planner=PlannerRun(
             name=outcome.planner, asked=request.planner, seconds=seconds, detail=_detail(problem, outcome)
         ),

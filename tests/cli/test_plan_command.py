@@ -71,6 +71,7 @@ def test_options_reach_the_library(partkit, library):
         "granularity": "layer",
         "keep_together": ("layer.[12]", "cls"),
         "max_replicas": None,
+        "contiguous": True,
     }
 
 

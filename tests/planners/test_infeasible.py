@@ -112,8 +112,8 @@ def test_caps_that_are_too_small_are_refused_with_the_smallest_that_fits():
     assert refusal(row(), box(2, memory_bytes=20), PlanRequest()) == (
         4,
         "the model does not fit: 30 B of parameters and buffers and its live values on at most 2 of 2 devices, of "
-        "which device 0 ('d0') may hold 20 B; the smallest cap found to fit is 36 bytes (36 B) on devices 0, 1; else use "
-        "more devices or a smaller batch",
+        "which device 0 ('d0') may hold 20 B; the smallest cap found to fit is 36 bytes (36 B) on devices 0, 1; else "
+        "use more devices or a smaller batch",
     )
 
 
