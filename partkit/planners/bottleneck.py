@@ -41,6 +41,8 @@ class Step:
     end: int
     kind: int
     replicas: int
+    devices: tuple[int, ...] = ()
+    """Which devices of that kind; empty: the first that are free."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,20 @@ def test_ideals_are_optimal_where_each_reader_costs_the_sender(profile, cluster)
 
 @quick
 @given(profiles(max_nodes=5), clusters(links=True, unequal=True))
-def test_unequal_links_never_give_a_false_proof(profile, cluster):
+def test_ideals_are_optimal_on_unequal_devices_with_unequal_links(profile, cluster):
+    check(profile, cluster, PlanRequest())
+
+
+@quick
+@given(profiles(max_nodes=5), clusters(links=True, caps=True), st.integers(1, 3))
+def test_ideals_are_optimal_on_unequal_links_under_memory_caps(profile, cluster, num_stages):
+    if num_stages <= min(len(cluster.devices), len(profile.nodes)):
+        check(profile, cluster, PlanRequest(num_stages=num_stages))
+
+
+@quick
+@given(profiles(max_nodes=5), clusters(links=True, cores=True))
+def test_unequal_links_beside_shared_cores_never_give_a_false_proof(profile, cluster):
     check(profile, cluster, PlanRequest(), exact=False)
 
 
