@@ -24,8 +24,8 @@ from partkit.planners.cuts import Cuts
 from partkit.planners.problem import Problem
 
 _ROWS_AT_ONCE = 64
-_MAX_STATE_ENTRIES = 1_000_000_000
-"""States times table entries that a programme may take: about ten seconds."""
+_MAX_STATE_ENTRIES = 300_000_000
+"""States times table entries that a programme may take: about three seconds."""
 
 Tables = list[FloatArray]
 """One table [end, start] for each kind of device."""
