@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from partkit.graph import BoolArray
+from partkit.graph import BoolArray, FloatArray
 from partkit.planners.blocks import Blocks
 
 
 def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
-    """All downsets as rows of block membership, by rising size; None when more than ``limit``.
+    """All downsets as rows of block membership (see :func:`as_rows`); None when more than ``limit``.
 
     Where there are model inputs, only downsets with them (and the empty one): inputs are on stage 0.
     O(downsets x width x degree).
@@ -42,10 +42,18 @@ def downsets_between(blocks: Blocks, inner: int, outer: int, limit: int) -> set[
 
 
 def as_rows(blocks: Blocks, downsets: set[int]) -> BoolArray:
-    """Bit masks as rows of block membership, by rising size."""
+    """Bit masks as rows of block membership, by rising work, then size: each after those that it holds."""
     num_bytes = (blocks.num_blocks + 7) // 8
     raw = b"".join(downset.to_bytes(num_bytes, "little") for downset in downsets)
     packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(downsets), num_bytes)
     members = np.unpackbits(packed, axis=1, bitorder="little")[:, : blocks.num_blocks].astype(bool)
-    rows: BoolArray = members[np.argsort(members.sum(axis=1), kind="stable")]
+    work = members @ _whole_work(blocks)
+    rows: BoolArray = members[np.lexsort((members.sum(axis=1), work))]
     return rows
+
+
+def _whole_work(blocks: Blocks) -> FloatArray:
+    """The blocks' times as whole numbers, whose sums are exact: a downset never sorts before one that it holds."""
+    total_s = float(blocks.time_s.sum())
+    whole: FloatArray = np.floor(blocks.time_s * (2.0**40 / total_s)) if total_s > 0 else np.zeros(blocks.num_blocks)
+    return whole

@@ -114,7 +114,8 @@ def _search(
     if len(members) > MAX_CUTS:
         return None, False
     num_slots = problem.request.num_slots if with_memory else None
-    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots)
+    longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
+    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
     found = solve(problem, cuts, "ideals", check_peaks=with_memory)
     detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks, {len(members)} of them where a cut may help"
     return (None if found is None else replace(found, covers_all=True, detail=detail)), True
