@@ -14,11 +14,13 @@ from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.bounds import LowerBound, simple_bound
 from partkit.planners.infeasible import no_plan
 from partkit.planners.outcome import Outcome, rank_of, value_of
-from partkit.planners.problem import TOLERANCE, Problem, make_problem
+from partkit.planners.problem import Problem, make_problem
 from partkit.planners.request import PlanRequest
 from partkit.profile import Profile
 
 BASELINES = ("even", "by_params")
+PROVED = 1e-7
+"""Relative gap below which a plan counts as the best: bounds by maximum flow are rounded down by less."""
 
 
 def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
@@ -116,7 +118,7 @@ def certify(problem: Problem, outcome: Outcome) -> Bound:
     value = value_of(problem, outcome)
     lower = min(best.value, value)
     gap = value / lower - 1 if lower > 0 else 0.0
-    optimal = value <= lower * (1 + TOLERANCE)
+    optimal = value <= lower * (1 + PROVED)
     gap = 0.0 if optimal else gap
     name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[problem.request.objective]
     return Bound.model_validate({name: lower, "gap": gap, "proved_by": best.proved_by, "optimal": optimal})
