@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from partkit.cluster import Cluster, Device, Link
 from partkit.errors import UsageError
 
-_GIB = 2**30
 
-_PCIE1 = "PCIe 1.1 x16: 4 GB/s in each direction by PCI-SIG's specification, about 3 GB/s after packet overhead"
-_PCIE4 = "PCIe 4.0 x16: 32 GB/s in each direction by PCI-SIG's specification, about 25 GB/s after packet overhead"
-_NVLINK = (
-    "NVIDIA H100/H200 datasheet: NVLink 900 GB/s in both directions together, 450 GB/s each way; 80% of that "
-    "assumed for point-to-point copies"
+@dataclass(frozen=True)
+class _Box:
+    """A machine with some number of like GPUs. Bandwidths are nominal, less an assumed overhead."""
+
+    link: Link
+    memory_bytes: int
+    fanout: Literal["each", "once"]
+    citation: str
+
+    def cluster(self, name: str, count: int) -> Cluster:
+        """The cluster of ``count`` of these GPUs."""
+        devices = tuple(Device(name=f"gpu{i}", type="cuda", memory_bytes=self.memory_bytes) for i in range(count))
+        return Cluster(
+            name=name, devices=devices, link=self.link, overlap=True, fanout=self.fanout, citation=self.citation
+        )
+
+
+_PCIE_1 = _Box(
+    link=Link(bytes_per_s=3.0e9, latency_s=2.0e-5),
+    memory_bytes=24 * 2**30,
+    fanout="once",  # no peer access: values are staged through host memory
+    citation="PCI Express 1.1 x16, nominal: 16 lanes of 2.5 GT/s with 8b/10b coding, 4 GB/s each way; assumed: 3 GB/s "
+    "after packet overhead, 20 us latency, 24 GiB of memory",
 )
+_PCIE_4 = _Box(
+    link=Link(bytes_per_s=2.5e10, latency_s=1.0e-5),
+    memory_bytes=24 * 2**30,
+    fanout="once",
+    citation="PCI Express 4.0 x16, nominal: 16 lanes of 16 GT/s with 128b/130b coding, 31.5 GB/s each way; assumed: "
+    "25 GB/s after packet overhead, 10 us latency, 24 GiB of memory",
+)
+_NVLINK = _Box(
+    link=Link(bytes_per_s=3.6e11, latency_s=5.0e-6),
+    memory_bytes=80 * 10**9,
+    fanout="each",
+    citation="NVIDIA H100 SXM5, nominal: NVLink 900 GB/s both ways together, so 450 GB/s each way, and 80 GB; "
+    "assumed: 80% of that bandwidth for copies, 5 us latency",
+)
+_BUILTIN: dict[str, tuple[_Box, int]] = {
+    "4x-pcie-gen1": (_PCIE_1, 4),
+    "2x-pcie-gen4": (_PCIE_4, 2),
+    "4x-pcie-gen4": (_PCIE_4, 4),
+    "8x-pcie-gen4": (_PCIE_4, 8),
+    "2x-nvlink": (_NVLINK, 2),
+    "4x-nvlink": (_NVLINK, 4),
+    "8x-nvlink": (_NVLINK, 8),
+}
 
 
 def builtin_cluster(name: str) -> Cluster:
@@ -28,7 +68,8 @@ def builtin_cluster(name: str) -> Cluster:
         raise UsageError(
             f"there is no cluster {name!r}", hint=f"give a cluster file or one of {', '.join(builtin_cluster_names())}"
         )
-    return _BUILTIN[name](name)
+    box, count = _BUILTIN[name]
+    return box.cluster(name, count)
 
 
 def load_cluster(text: str) -> Cluster:
@@ -42,55 +83,3 @@ def load_cluster(text: str) -> Cluster:
 def builtin_cluster_names() -> tuple[str, ...]:
     """Names that :func:`builtin_cluster` knows."""
     return tuple(_BUILTIN)
-
-
-def _reference(name: str) -> Cluster:
-    """The machine of the published experiment: no peer access, so values are staged through host memory once."""
-    return _box(
-        name,
-        count=4,
-        memory_bytes=24 * _GIB,
-        link=Link(bytes_per_s=3.0e9, latency_s=2.0e-5),
-        fanout="once",
-        citation=f"{_PCIE1}; latency and 24 GiB assumed: the experiment gives neither",
-    )
-
-
-def _pcie4(count: int) -> Callable[[str], Cluster]:
-    return lambda name: _box(
-        name,
-        count=count,
-        memory_bytes=24 * _GIB,
-        link=Link(bytes_per_s=2.5e10, latency_s=1.0e-5),
-        fanout="once",
-        citation=f"{_PCIE4}; 10 us latency and 24 GiB assumed",
-    )
-
-
-def _nvlink(count: int) -> Callable[[str], Cluster]:
-    return lambda name: _box(
-        name,
-        count=count,
-        memory_bytes=80 * _GIB,
-        link=Link(bytes_per_s=3.6e11, latency_s=5.0e-6),
-        fanout="each",
-        citation=f"{_NVLINK}; 5 us latency and 80 GiB assumed",
-    )
-
-
-def _box(
-    name: str, *, count: int, memory_bytes: int, link: Link, fanout: Literal["each", "once"], citation: str
-) -> Cluster:
-    devices = tuple(Device(name=f"gpu{index}", type="cuda", memory_bytes=memory_bytes) for index in range(count))
-    return Cluster(name=name, devices=devices, link=link, overlap=True, fanout=fanout, citation=citation)
-
-
-_BUILTIN: dict[str, Callable[[str], Cluster]] = {
-    "4x-pcie-gen1": _reference,
-    "2x-pcie-gen4": _pcie4(2),
-    "4x-pcie-gen4": _pcie4(4),
-    "8x-pcie-gen4": _pcie4(8),
-    "2x-nvlink": _nvlink(2),
-    "4x-nvlink": _nvlink(4),
-    "8x-nvlink": _nvlink(8),
-}

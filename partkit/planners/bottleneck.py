@@ -45,6 +45,23 @@ class Step:
     """Which devices of that kind; empty: the first that are free."""
 
 
+@dataclass(frozen=True)
+class Move:
+    """One more stage: the state before it, the kind of its devices and their number."""
+
+    before: State
+    kind: int
+    replicas: int
+
+
+@dataclass(frozen=True, eq=False)
+class Total:
+    """What a programme makes small: the sum of ``cost`` over stages whose limit is within ``threshold``."""
+
+    threshold: float
+    cost: Tables
+
+
 @dataclass(frozen=True, eq=False)
 class Solver:
     """Cuts of a problem, the table whose largest entry along a plan counts, and the programmes over them."""
@@ -92,15 +109,15 @@ class Solver:
         limited = problem.max_stages < len(problem.cluster.devices) or problem.request.exact_num_stages
         return limited or bool(problem.request.pins)
 
-    def moves(self, state: State) -> Iterator[tuple[State, int, int]]:
-        """Predecessors of a state, each with the kind and number of devices of the stage in between."""
+    def moves(self, state: State) -> Iterator[Move]:
+        """Ways to come to a state by one more stage."""
         stages, used = state
         for kind, count in enumerate(used):
             for replicas in range(1, min(count, self.max_replicas) + 1):
                 before = (*used[:kind], count - replicas, *used[kind + 1 :])
                 previous = stages - 1 if self._counts_stages_apart else sum(before)
                 if previous >= 0 and (previous > 0) == any(before):
-                    yield (previous, before), kind, replicas
+                    yield Move((previous, before), kind, replicas)
 
     def _pin_mask(self, stage: int, rows: slice, starts: slice) -> BoolArray | None:
         if not self.problem.request.pins:
@@ -114,68 +131,43 @@ class Solver:
         exact = self.problem.request.exact_num_stages
         return state[0] > 0 and (not exact or state[0] == self.problem.max_stages)
 
-    def best_by_state(self, threshold: float | None = None, cost: Tables | None = None) -> Reached:
-        """Best value of every cut in every state.
-
-        Without arguments the value is the largest limit of a stage. With a threshold and a cost for each kind
-        it is the sum of costs over stages whose limit is within the threshold.
-        """
+    def best_by_state(self, total: Total | None = None) -> Reached:
+        """Best value of every cut in every state: ``total``, or without one the largest limit of a stage."""
         first: State = (0, (0,) * len(self.problem.kinds))
         empty = np.full(self.cuts.num_cuts, np.inf)
-        empty[0] = -np.inf if cost is None else 0.0
+        empty[0] = -np.inf if total is None else 0.0
         value: dict[State, FloatArray] = {first: empty}
         for state in self.states:
             if state == first:
                 continue
             best = np.full(self.cuts.num_cuts, np.inf)
-            for before, kind, replicas in self.moves(state):
-                if before in value:
-                    self._relax(best, value[before], before, kind, replicas, threshold, cost)
+            for move in self.moves(state):
+                if move.before in value:
+                    self._relax(best, value[move.before], move, total)
             value[state] = best
-        return Reached(self, value, threshold, cost)
+        return Reached(self, value, total)
 
-    def _relax(
-        self,
-        best: FloatArray,
-        reached: FloatArray,
-        before: State,
-        kind: int,
-        replicas: int,
-        threshold: float | None,
-        cost: Tables | None,
-    ) -> None:
+    def _relax(self, best: FloatArray, reached: FloatArray, move: Move, total: Total | None) -> None:
         """Improve ``best`` by one more stage. Blocks of rows keep the temporary tables in cache."""
-        if not np.isfinite(reached[1:]).any() and before[0] > 0:
+        if not np.isfinite(reached[1:]).any() and move.before[0] > 0:
             return
         for low in range(0, self.cuts.num_cuts, _ROWS_AT_ONCE):
             rows = slice(low, min(low + _ROWS_AT_ONCE, self.cuts.num_cuts))
-            table = self.extended(rows, reached, before, kind, replicas, threshold, cost)
+            table = self.extended(rows, reached, move, total)
             np.minimum(best[rows], table.min(axis=1), out=best[rows])
 
-    def extended(
-        self,
-        rows: slice,
-        reached: FloatArray,
-        before: State,
-        kind: int,
-        replicas: int,
-        threshold: float | None,
-        cost: Tables | None,
-    ) -> FloatArray:
+    def extended(self, rows: slice, reached: FloatArray, move: Move, total: Total | None) -> FloatArray:
         """Value of ending at each of ``rows`` by one stage from each start that the rows' first one may have."""
         starts = slice(int(self.cuts.first_start[rows.start]), rows.stop)
-        limit = self.limit[kind][rows, starts]
-        if replicas > 1:
-            limit = limit / replicas
-        start = reached[starts]
-        if cost is None:
-            table = np.maximum(limit, start)
+        limit = self.limit[move.kind][rows, starts]
+        if move.replicas > 1:
+            limit = limit / move.replicas
+        if total is None:
+            table = np.maximum(limit, reached[starts])
         else:
-            assert threshold is not None
-            table = np.where(
-                limit <= min(threshold, np.finfo(np.float64).max), cost[kind][rows, starts] + start, np.inf
-            )
-        mask = self._pin_mask(before[0], rows, starts)
+            within = limit <= min(total.threshold, np.finfo(np.float64).max)
+            table = np.where(within, total.cost[move.kind][rows, starts] + reached[starts], np.inf)
+        mask = self._pin_mask(move.before[0], rows, starts)
         if mask is not None:
             table[mask] = np.inf
         return table
@@ -187,8 +179,7 @@ class Reached:
 
     solver: Solver
     value: dict[State, FloatArray]
-    threshold: float | None
-    cost: Tables | None
+    total: Total | None
 
     @cached_property
     def final(self) -> State | None:
@@ -211,21 +202,18 @@ class Reached:
         steps: list[Step] = []
         end = self.solver.cuts.num_cuts - 1
         while end > 0:
-            state, start, kind, replicas = self._best_move(state, end)
-            steps.append(Step(end, kind, replicas))
-            end = start
+            move, start = self._best_move(state, end)
+            steps.append(Step(end, move.kind, move.replicas))
+            state, end = move.before, start
         return steps[::-1]
 
-    def _best_move(self, state: State, end: int) -> tuple[State, int, int, int]:
-        solver, found = self.solver, None
-        target = self.value[state][end]
-        for before, kind, replicas in solver.moves(state):
-            if before in self.value:
-                rows = slice(end, end + 1)
-                table = solver.extended(rows, self.value[before], before, kind, replicas, self.threshold, self.cost)
+    def _best_move(self, state: State, end: int) -> tuple[Move, int]:
+        """A last stage of a best plan that ends in ``state``, and its start."""
+        first_start = int(self.solver.cuts.first_start[end])
+        for move in self.solver.moves(state):
+            if move.before in self.value:
+                table = self.solver.extended(slice(end, end + 1), self.value[move.before], move, self.total)
                 start = int(table[0].argmin())
-                if table[0, start] <= target:
-                    found = before, start + int(solver.cuts.first_start[end]), kind, replicas
-                    break
-        assert found is not None, "the programme's value has no origin"
-        return found
+                if table[0, start] <= self.value[state][end]:
+                    return move, start + first_start
+        raise AssertionError("the programme's value has no origin")

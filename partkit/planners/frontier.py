@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from partkit.cluster import Cluster
 from partkit.plan import Alternative, Plan
-from partkit.planners.bottleneck import Solver
+from partkit.planners.bottleneck import Solver, Total
 from partkit.planners.chain import own_order
 from partkit.planners.coarse import MAX_BLOCKS, spread_positions
 from partkit.planners.cuts import Cuts, chain_cuts
@@ -89,7 +89,7 @@ def _sweep(problem: Problem, cuts: Cuts) -> Iterator[Outcome]:
     way = latency_tables(problem, cuts)
     threshold_s = math.inf
     for _ in range(MAX_POINTS):
-        reached = solver.best_by_state(threshold_s, way)
+        reached = solver.best_by_state(Total(threshold_s, way))
         if reached.final is None:
             break
         steps = reached.steps()

@@ -9,7 +9,7 @@ import numpy as np
 
 from partkit.cost import Assignment, combine
 from partkit.graph import FloatArray
-from partkit.planners.bottleneck import Reached, Solver, Step, Tables
+from partkit.planners.bottleneck import Reached, Solver, Step, Tables, Total
 from partkit.planners.cuts import Cuts
 from partkit.planners.outcome import Outcome, rank_of
 from partkit.planners.problem import TOLERANCE, Problem, assign_devices
@@ -51,14 +51,14 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
         return _solve_memory(problem, cuts, planner, forbidden)
     solver = Solver(problem, cuts, period_tables(problem, cuts, forbidden), problem.max_replicas)
     if objective == "latency":
-        reached = solver.best_by_state(math.inf, latency_tables(problem, cuts))
+        reached = solver.best_by_state(Total(math.inf, latency_tables(problem, cuts)))
         return None if reached.final is None else _outcome(problem, cuts, planner, [reached], 0.0)
     reached = solver.best_by_state()
     if reached.final is None:
         return None
     bound_s, threshold_s = _shared_bound(solver, reached.best)
     way = latency_tables(problem, cuts) if problem.cluster.shared_cores is None else work_tables(problem, cuts)
-    tied = solver.best_by_state(threshold_s * (1 + TOLERANCE), way)
+    tied = solver.best_by_state(Total(threshold_s * (1 + TOLERANCE), way))
     outcome, steps = _outcome(problem, cuts, planner, [tied, reached], bound_s if solver.is_exhaustive else 0.0)
     if outcome.costs.period_s <= bound_s * (1 + TOLERANCE) or not needs_search(problem):
         return outcome, steps
@@ -132,7 +132,7 @@ def _shared_bound(solver: Solver, bottleneck_s: float) -> tuple[float, float]:
     thresholds = thresholds[thresholds >= bottleneck_s]
 
     def shared_s(threshold_s: float) -> float:
-        return solver.best_by_state(threshold_s * (1 + TOLERANCE), work).best / cores
+        return solver.best_by_state(Total(threshold_s * (1 + TOLERANCE), work)).best / cores
 
     low, high = 0, len(thresholds) - 1
     while low < high:

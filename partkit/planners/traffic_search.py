@@ -14,7 +14,7 @@ import numpy as np
 
 from partkit.cost import combine
 from partkit.graph import BoolArray, FloatArray, IntArray
-from partkit.planners.bottleneck import Reached, Solver, State, Step
+from partkit.planners.bottleneck import Move, Reached, Solver, State, Step
 from partkit.planners.downset_tables import Users
 from partkit.planners.problem import TOLERANCE, Problem
 
@@ -78,10 +78,10 @@ class TrafficSearch:
 
     def _extend(self, state: State, end: int, later: list[_Placed], steps: list[Step]) -> None:
         """Try every device and start of the stage that ends at ``end``, before the stages ``later``."""
-        for before, kind, _ in self._solver.moves(state):
-            for device in self._candidates(kind, later):
-                if before in self._reached.value and self._has_budget:
-                    self._place(before, end, kind, device, later, steps)
+        for move in self._solver.moves(state):
+            for device in self._candidates(move.kind, later):
+                if move.before in self._reached.value and self._has_budget:
+                    self._place(move, end, device, later, steps)
 
     def _candidates(self, kind: int, later: list[_Placed]) -> list[int]:
         """Free devices of a kind; where links are alike they are all the same."""
@@ -89,10 +89,11 @@ class TrafficSearch:
         free = [device for device in self._problem.kinds[kind].devices if device not in used]
         return free if self._problem.cluster.links else free[:1]
 
-    def _place(self, before: State, end: int, kind: int, device: int, later: list[_Placed], steps: list[Step]) -> None:
+    def _place(self, move: Move, end: int, device: int, later: list[_Placed], steps: list[Step]) -> None:
+        """Try every start of a stage on ``device``."""
         self._num_visits += 1
         self._work += self._made.size * (2 + len(later))
-        compute_s = (self._cuts.work_s[end] - self._cuts.work_s) / self._problem.kinds[kind].speed
+        compute_s = (self._cuts.work_s[end] - self._cuts.work_s) / self._problem.kinds[move.kind].speed
         send_s = self._sent(end, device, later)
         receive_s = self._cuts.receive_s[end]
         least_s = combine(compute_s, send_s, receive_s, overlap=self._problem.cluster.overlap)
@@ -100,12 +101,12 @@ class TrafficSearch:
         for stage, (known_s, rest_s) in zip(later, received, strict=True):
             period_s = self._period(stage, known_s + rest_s)
             least_s = np.maximum(least_s, period_s)
-        least_s = np.maximum(least_s, self._reached.value[before])
-        least_s[self._is_forbidden(kind, end, before[0])] = np.inf
+        least_s = np.maximum(least_s, self._reached.value[move.before])
+        least_s[self._is_forbidden(move.kind, end, move.before[0])] = np.inf
         for start in self._promising(least_s):
             if not self._has_budget or least_s[start] >= self._best_s * (1 - TOLERANCE):
                 return
-            found = [Step(end, kind, 1, (device,)), *steps]
+            found = [Step(end, move.kind, 1, (device,)), *steps]
             if start == 0:
                 self._best_s, self._best = float(least_s[start]), found
             else:
@@ -114,7 +115,7 @@ class TrafficSearch:
                     for stage, (known_s, _) in zip(later, received, strict=True)
                 ]
                 own = _Placed(device, float(compute_s[start]), float(send_s[start]), 0.0, self._reads(start, end))
-                self._extend(before, start, [own, *placed], found)
+                self._extend(move.before, start, [own, *placed], found)
 
     def _sent(self, end: int, device: int, later: list[_Placed]) -> FloatArray:
         """For each start, seconds of sending to the later stages."""
