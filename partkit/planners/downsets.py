@@ -9,6 +9,9 @@ import numpy as np
 from partkit.graph import BoolArray, FloatArray
 from partkit.planners.blocks import Blocks
 
+_MAX_REACHING = 4_000
+"""Blocks up to which it is worked out which depends on which."""
+
 
 def enumerate_downsets(blocks: Blocks, limit: int) -> BoolArray | None:
     """All downsets as rows of block membership (see :func:`as_rows`); None when more than ``limit``.
@@ -27,6 +30,8 @@ def downsets_of_work(blocks: Blocks, windows: Sequence[tuple[float, float]], lim
     A block that so much depends on that a downset without it has too little work is in all of a window's downsets;
     one that depends on too much is in none. The empty downset and the full one are always among the rows.
     """
+    if blocks.num_blocks > _MAX_REACHING:
+        return enumerate_downsets(blocks, limit)
     without_s, with_s = _extreme_work(blocks)
     found = {0, (1 << blocks.num_blocks) - 1}
     for low_s, high_s in windows:
@@ -88,8 +93,10 @@ def _extreme_work(blocks: Blocks) -> tuple[FloatArray, FloatArray]:
     for block in range(blocks.num_blocks - 1, -1, -1):
         for target in blocks.successors[block]:
             reaches[block] |= reaches[target]
-    after_s: FloatArray = reaches @ blocks.time_s
-    before_s: FloatArray = reaches.T @ blocks.time_s
+    rows = np.array_split(reaches, max(blocks.num_blocks // 256, 1))  # some at once: a product makes floats of them
+    after_s = np.concatenate([row @ blocks.time_s for row in rows])
+    columns = np.array_split(reaches.T, len(rows))
+    before_s = np.concatenate([column @ blocks.time_s for column in columns])
     return float(blocks.time_s.sum()) - after_s, before_s
 
 
