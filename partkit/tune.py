@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from partkit.cluster import Cluster
 from partkit.errors import UsageError
 from partkit.kept import keep_profile
+from partkit.machine import resolve_device
 from partkit.plan import MeasuredRound, MovedNodes, Plan
 from partkit.planners import PlanRequest, plan_as_asked, repredict, rescale
 from partkit.planners.check import objective_of, under_bound
@@ -43,13 +44,9 @@ def plan_by_measuring(
     A round runs the plan, scales the times of each stage's nodes so that they sum to what the stage took, and plans
     again. It ends when no plan promises :data:`STABLE` more than the one that was run; else with the plan that ran
     fastest. ``plan.rounds`` says what was measured and what moved. The corrected profile is kept on this machine.
-    Raises :class:`UsageError` for a graph that cannot be run, and what :func:`run_plan` raises.
+    Raises :class:`UsageError` for a graph that cannot be run and for devices of another kind, and what :func:`run_plan` raises.
     """
-    if profile.model.is_graph:
-        raise UsageError(
-            f"{profile.model.source} is a graph without a model, whose stages cannot be run and measured",
-            hint="leave out --measure, or name the model instead",
-        )
+    _require_measurable(profile, cluster, options)
     plan = plan_as_asked(profile, cluster, request)
     rounds: list[MeasuredRound] = []
     ran: list[tuple[float, Plan]] = []
@@ -71,6 +68,21 @@ def plan_by_measuring(
     changes = {"edited": False, "alternatives": again.alternatives, "planner": again.planner, "rounds": tuple(rounds)}
     keep_profile(profile)
     return Tuned(corrected.model_copy(update=changes), profile, is_stable)
+
+
+def _require_measurable(profile: Profile, cluster: Cluster, options: RunOptions) -> None:
+    if profile.model.is_graph:
+        raise UsageError(
+            f"{profile.model.source} is a graph without a model, whose stages cannot be run and measured",
+            hint="leave out --measure, or name the model instead",
+        )
+    planned, here = cluster.devices[0].type, resolve_device(options.device)
+    if planned != here:
+        raise UsageError(
+            f"cluster {cluster.name!r} is of {planned} devices and the stages would run on {here} devices here, whose "
+            "times say nothing of it",
+            hint="leave out --measure or --cluster",
+        )
 
 
 def _round(result: RunResult, plan: Plan, following: Plan) -> MeasuredRound:

@@ -15,6 +15,7 @@ from partkit.planners import PlanRequest
 from partkit.profile import Node, Profile
 from partkit.runner import RunOptions
 
+ON_CPU = RunOptions(device="cpu")
 CLUSTER = Cluster(devices=(Device(name="a"), Device(name="b")), link=Link(bytes_per_s=1e9))
 
 
@@ -38,7 +39,7 @@ def run_with(true_s):
 def tuned(monkeypatch, tmp_path, profile, true_s):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tune, "run_plan", run_with(true_s))
-    return tune.plan_by_measuring(profile, CLUSTER, PlanRequest(num_stages=2), RunOptions())
+    return tune.plan_by_measuring(profile, CLUSTER, PlanRequest(num_stages=2), ON_CPU)
 
 
 def test_a_profile_that_is_right_is_settled_after_one_round(monkeypatch, tmp_path):
@@ -60,7 +61,7 @@ def test_rounds_that_do_not_settle_end_with_the_plan_that_ran_fastest(monkeypatc
     truths = iter(([5.0] * 4 + [1.0] * 4, [1.0] * 4 + [9.0] * 4, [1.0] * 2 + [30.0] * 6))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(tune, "run_plan", lambda plan, *rest: run_with(next(truths))(plan, *rest))
-    found = tune.plan_by_measuring(row([1.0] * 8), CLUSTER, PlanRequest(num_stages=2), RunOptions())
+    found = tune.plan_by_measuring(row([1.0] * 8), CLUSTER, PlanRequest(num_stages=2), ON_CPU)
     assert len(found.plan.rounds) == tune.MAX_ROUNDS
     rates = [measured.measured_samples_per_s for measured in found.plan.rounds]
     assert (found.is_stable, rates, [len(stage.nodes) for stage in found.plan.stages]) == (
@@ -76,4 +77,14 @@ def test_a_graph_without_a_model_cannot_be_measured(monkeypatch, tmp_path):
     assert str(caught.value) == (
         "graph:mine is a graph without a model, whose stages cannot be run and measured; leave out --measure, or name "
         "the model instead"
+    )
+
+
+def test_devices_of_another_kind_cannot_be_measured_here(monkeypatch, tmp_path):
+    gpus = CLUSTER.model_copy(update={"name": "box", "devices": (Device(name="g", type="cuda"),)})
+    with pytest.raises(UsageError) as caught:
+        tune.plan_by_measuring(row([1.0, 1.0]), gpus, PlanRequest(), ON_CPU)
+    assert str(caught.value) == (
+        "cluster 'box' is of cuda devices and the stages would run on cpu devices here, whose times say nothing of it; "
+        "leave out --measure or --cluster"
     )

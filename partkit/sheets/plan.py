@@ -51,13 +51,26 @@ def _row(stage: Stage, label: str) -> tuple[Cell, ...]:
 def _bottleneck(plan: Plan) -> str:
     worst = plan.prediction.bottleneck_stage
     parts = [f"bottleneck stage {worst} ({format_seconds(plan.prediction.period_s)})"]
-    if plan.bound.period_s > 0:
-        parts.append(f"lower bound {format_seconds(plan.bound.period_s)}")
+    if plan.objective == "latency":
+        parts.append(f"latency {format_seconds(plan.prediction.latency_s)}")
+    if plan.objective == "memory":
+        parts.append(f"largest peak {format_bytes(max(stage.peak_bytes for stage in plan.stages))}")
+    lower = _lower_bound(plan)
+    if lower:
+        parts.append(f"lower bound {lower}")
         if plan.bound.optimal:
             parts.append("proved the best possible")
         else:
             parts.append(f"within {100 * plan.bound.gap:.1f}% of the best possible")
     return " · ".join(parts)
+
+
+def _lower_bound(plan: Plan) -> str:
+    """The bound on what the plan was made for; empty where none was proved."""
+    if plan.objective == "memory":
+        return format_bytes(plan.bound.peak_bytes) if plan.bound.peak_bytes else ""
+    seconds = plan.bound.latency_s if plan.objective == "latency" else plan.bound.period_s
+    return format_seconds(seconds) if seconds else ""
 
 
 def _predicted(plan: Plan) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from partkit.files import DOCUMENT_BY_KIND, load_document
+from partkit.plan import MeasuredRound, MovedNodes, PlannerRun
 from partkit.sheets import SHEETS, sheet_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -22,6 +23,37 @@ def test_a_plan_proved_optimal_says_so():
     plan = _load("plan")
     optimal = plan.model_copy(update={"bound": plan.bound.model_copy(update={"gap": 0.0, "optimal": True})})
     assert sheet_of(optimal).notes[0] == "bottleneck stage 1 (407 µs) · lower bound 402 µs · proved the best possible"
+
+
+@pytest.mark.parametrize(
+    ("objective", "bound", "text"),
+    [
+        ("latency", {"latency_s": 5e-4}, "latency 507 µs · lower bound 500 µs · within 1.3% of the best possible"),
+        ("memory", {"peak_bytes": 2e7}, "largest peak 21.8 MB · lower bound 20 MB · within 1.3% of the best possible"),
+    ],
+)
+def test_the_bound_is_on_what_the_plan_was_made_for(objective, bound, text):
+    plan = _load("plan", objective=objective)
+    changed = plan.bound.model_copy(update={"period_s": 0.0, "gap": 0.013, **bound})
+    notes = sheet_of(plan.model_copy(update={"bound": changed})).notes
+    assert notes[0] == f"bottleneck stage 1 (407 µs) · {text}"
+
+
+def test_a_plan_says_how_it_was_found_and_what_was_measured_before():
+    measured = MeasuredRound(
+        predicted_s=(0.1, 0.2),
+        measured_s=(0.11, 0.19),
+        predicted_samples_per_s=5.0,
+        measured_samples_per_s=4.5,
+        moved=(MovedNodes(source=0, target=1, nodes=("a", "b")),),
+    )
+    last = measured.model_copy(update={"moved": ()})
+    run = PlannerRun(name="ideals", detail="all 9 downsets of 8 blocks where a cut may help")
+    assert sheet_of(_load("plan", planner=run, rounds=(measured, last))).notes[2:] == (
+        "planner ideals: all 9 downsets of 8 blocks where a cut may help",
+        "round 1: stages took 110 ms (+10.0%), 190 ms (-5.0%), 4.5 samples/s (-10.0%); 2 nodes moved from stage 0 to 1",
+        "round 2: stages took 110 ms (+10.0%), 190 ms (-5.0%), 4.5 samples/s (-10.0%); no other cut promised more",
+    )
 
 
 def test_a_plan_without_bound_claims_none():
