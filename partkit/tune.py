@@ -44,7 +44,8 @@ def plan_by_measuring(
     A round runs the plan, scales the times of each stage's nodes so that they sum to what the stage took, and plans
     again. It ends when no plan promises :data:`STABLE` more than the one that was run; else with the plan that ran
     fastest. ``plan.rounds`` says what was measured and what moved. The corrected profile is kept on this machine.
-    Raises :class:`UsageError` for a graph that cannot be run and for devices of another kind, and what :func:`run_plan` raises.
+    Raises :class:`UsageError` for a graph that cannot be run and for devices of another kind, and what
+    :func:`run_plan` raises.
     """
     _require_measurable(profile, cluster, options)
     plan = plan_as_asked(profile, cluster, request)
