@@ -13,6 +13,7 @@ from partkit.cluster import Link
 from partkit.graph import BoolArray, FloatArray, Graph, IntArray
 from partkit.planners.blocks import Blocks
 from partkit.planners.cuts import Cuts, band_starts
+from partkit.planners.downsets import work_of
 
 _ROWS_AT_ONCE = 256
 
@@ -31,7 +32,7 @@ def downset_cuts(
     with a column for each use. It is sent when its producer is in J, not in I, and a consumer not in J.
     """
     graph = blocks.graph
-    work_s = members @ blocks.time_s
+    work_s = work_of(members, blocks.time_s)
     band = _Band(band_starts(work_s, longest_s))
     values = Users.of_values(blocks)
     value_s = link.latency_s + graph.output_bytes / link.bytes_per_s

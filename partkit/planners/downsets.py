@@ -69,13 +69,19 @@ def downsets_between(blocks: Blocks, inner: int, outer: int, limit: int) -> set[
     return seen
 
 
+def work_of(members: BoolArray, time_s: FloatArray) -> FloatArray:
+    """Seconds of the blocks of each row. Some rows at once: a product makes floats of them."""
+    work_s: FloatArray = np.concatenate([rows @ time_s for rows in np.array_split(members, len(members) // 256 + 1)])
+    return work_s
+
+
 def as_rows(blocks: Blocks, downsets: set[int]) -> BoolArray:
     """Bit masks as rows of block membership, by rising work, then size: each after those that it holds."""
     num_bytes = (blocks.num_blocks + 7) // 8
     raw = b"".join(downset.to_bytes(num_bytes, "little") for downset in downsets)
     packed = np.frombuffer(raw, dtype=np.uint8).reshape(len(downsets), num_bytes)
     members = np.unpackbits(packed, axis=1, bitorder="little")[:, : blocks.num_blocks].astype(bool)
-    work = members @ _whole_work(blocks)
+    work = work_of(members, _whole_work(blocks))
     rows: BoolArray = members[np.lexsort((members.sum(axis=1), work))]
     return rows
 
@@ -93,10 +99,7 @@ def _extreme_work(blocks: Blocks) -> tuple[FloatArray, FloatArray]:
     for block in range(blocks.num_blocks - 1, -1, -1):
         for target in blocks.successors[block]:
             reaches[block] |= reaches[target]
-    rows = np.array_split(reaches, max(blocks.num_blocks // 256, 1))  # some at once: a product makes floats of them
-    after_s = np.concatenate([row @ blocks.time_s for row in rows])
-    columns = np.array_split(reaches.T, len(rows))
-    before_s = np.concatenate([column @ blocks.time_s for column in columns])
+    after_s, before_s = work_of(reaches, blocks.time_s), work_of(reaches.T, blocks.time_s)
     return float(blocks.time_s.sum()) - after_s, before_s
 
 

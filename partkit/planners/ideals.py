@@ -15,7 +15,7 @@ from partkit.graph import BoolArray, FloatArray
 from partkit.planners.blocks import Blocks
 from partkit.planners.coarse import MAX_BLOCKS
 from partkit.planners.downset_tables import downset_cuts
-from partkit.planners.downsets import as_rows, downsets_between, downsets_of_work
+from partkit.planners.downsets import as_rows, downsets_between, downsets_of_work, work_of
 from partkit.planners.orders import plan as plan_orders
 from partkit.planners.outcome import Outcome, rank_of, value_of
 from partkit.planners.problem import TOLERANCE, Problem
@@ -61,7 +61,7 @@ def search_near(problem: Problem, known: Outcome) -> Outcome:
     blocks = problem.blocks
     while blocks.num_blocks <= MAX_BLOCKS and not problem.is_out_of_time:
         members = _near_downsets(blocks, known)
-        members = members[useful(problem, members @ blocks.time_s, known.costs.period_s * (1 + TOLERANCE))]
+        members = members[useful(problem, work_of(members, blocks.time_s), known.costs.period_s * (1 + TOLERANCE))]
         found = solve(
             problem, downset_cuts(blocks, members, problem.best_link, num_slots=None), "ideals", check_peaks=False
         )
@@ -111,7 +111,7 @@ def _search(
     members = downsets_of_work(blocks, _windows(problem, blocks, upper_s), problem.request.max_ideals)
     if members is None:
         return None, False
-    members = members[useful(problem, members @ blocks.time_s, upper_s)]
+    members = members[useful(problem, work_of(members, blocks.time_s), upper_s)]
     if len(members) > MAX_CUTS:
         return None, False
     num_slots = problem.request.num_slots if with_memory else None
