@@ -76,6 +76,18 @@ class Constraints(Record):
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
 
 
+class NodeTimes(Record):
+    """Where the node times behind a plan's figures come from: its profile's ``method`` and device."""
+
+    method: str = ""
+    device: str = ""
+
+    @property
+    def is_analytic(self) -> bool:
+        """True where nothing was measured."""
+        return self.method == "analytic"
+
+
 class PlannerRun(Record):
     """Which algorithm made the plan and how long it took."""
 
@@ -104,6 +116,7 @@ class Plan(Document):
     contiguous: bool = True
     planner: PlannerRun = PlannerRun()
     profile_sha256: str = ""
+    node_times: NodeTimes = NodeTimes()
     edited: bool = False
     provenance: dict[str, Any] = Field(default_factory=dict)
 

@@ -276,6 +276,10 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")
+    if plan.node_times.is_analytic:
+        told.append(
+            f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
+        )
     if len(measured.latencies_s) < _P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

@@ -24,6 +24,8 @@ def plan_sheet(plan: Plan) -> Sheet:
     labels = stage_labels([stage.modules for stage in plan.stages])
     rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
     notes = [_bottleneck(plan), _predicted(plan)]
+    if plan.node_times.is_analytic:
+        notes.append(f"times are analytic, of {plan.node_times.device}: computed from FLOPs and bytes, not measured")
     if not plan.contiguous:
         notes.append("stages are not contiguous in any one order of the nodes")
     if plan.edited:

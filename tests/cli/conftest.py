@@ -105,7 +105,12 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         plan_as_asked=fakes.note("plan_as_asked", "plan"),
         repredict=fakes.note("repredict", "plan"),
     )
-    _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))
+    _install(
+        monkeypatch,
+        "partkit.clusters",
+        load_cluster=fakes.note("load_cluster", "cluster"),
+        builtin_cluster_names=lambda: ("box", "rack"),
+    )
     _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
     _install(
         monkeypatch,

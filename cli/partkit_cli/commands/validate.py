@@ -86,5 +86,6 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             plan.model,
             device=machine.device.value,
             threads=machine.threads,
+            analytic=plan.node_times.device if plan.node_times.is_analytic else None,
             progress=progress,
         )
