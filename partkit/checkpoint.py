@@ -33,6 +33,8 @@ class Entry:
 
     file: Path
     shape: tuple[int, ...]
+    dtype: str
+    """As safetensors names it: F32, BF16, I64, ..."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def read_header(file: Path) -> dict[str, Entry]:
         data_size = size - 8 - header_size
         for key, item in header.items():
             _check_extent(file, key, item, data_size)
-        return {key: Entry(file, tuple(item["shape"])) for key, item in header.items()}
+        return {key: Entry(file, tuple(item["shape"]), item["dtype"]) for key, item in header.items()}
     except OSError as error:
         raise WeightsError(f"{file} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AssertionError):

@@ -17,6 +17,7 @@ from partkit.measure import describe_environment, percentile
 from partkit.plan import Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+from partkit.sources import require_consent
 from partkit.torchrun import is_one_host, join, started_by_launcher
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -94,6 +95,7 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     require_executor(executor)
+    require_consent(plan.model, allow_code=options.allow_code)
     device = _device_for(plan, options.device)
     devices = tuple(index for stage in plan.stages for index in stage.devices)
     if device == "cuda":

@@ -87,7 +87,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
         ),
         (
             "py:evil:net",
-            "the plan's model py:evil:net is Python code; "
+            "the plan's model py:evil:net runs code of its own; "
             "if you trust it, add --allow-code; else give its profile with --profile",
         ),
     ],
