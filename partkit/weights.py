@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from partkit.checkpoint import Checkpoint
+from partkit.checkpoint import TORCH_NAME_BY_DTYPE, Checkpoint
 from partkit.errors import WeightsError
 
 _SCALE_NAME = re.compile(r"(weight|gamma|scale|lambda_?\d*)$")
@@ -164,8 +164,17 @@ class SafetensorsWeights:
         if recipe is None:
             return self._kept[name].detach()
         dtype = self._tensors[name].dtype
-        pieces = [self._checkpoint.read(key).to(dtype) for key in recipe.keys]
-        return pieces[0] if recipe.convert is None else recipe.convert(*pieces)[made_as]
+        if recipe.convert is None:
+            return self._read_as(dtype, recipe.keys[0])
+        pieces = [self._checkpoint.read_as(key, dtype) for key in recipe.keys]
+        return recipe.convert(*pieces)[made_as]
+
+    def _read_as(self, dtype: torch.dtype, key: str) -> torch.Tensor:
+        """Mapped where it is stored so; where it is cast, mapped pages would only add to the copy."""
+        stored = TORCH_NAME_BY_DTYPE.get(self._checkpoint.entries[key].dtype)
+        if stored is None or getattr(torch, stored) == dtype:
+            return self._checkpoint.read(key)
+        return self._checkpoint.read_as(key, dtype)
 
     def _find(self, name: str) -> tuple[str, Recipe | None]:
         """The name under which the recipe makes the tensor, and the recipe; None for a buffer kept as built."""

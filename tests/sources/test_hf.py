@@ -1,6 +1,7 @@
 """Folders made by save_pretrained read bit for bit as from_pretrained reads them, one tensor at a time."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -273,6 +274,30 @@ def test_stored_numbers_are_cast_to_the_dtype_asked_for(tmp_path):
     stored = load_file(tmp_path / "model.safetensors")["lm_head.weight"]
     assert stored.dtype == torch.bfloat16
     assert torch.equal(loaded.weights.read("lm_head.weight"), stored.float())
+
+
+def mapped(file):
+    """True while the process maps any part of a file."""
+    return str(file) in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(("dtype", "stays_mapped"), [("float32", True), ("bfloat16", False)])
+def test_only_tensors_used_as_stored_are_mapped(tmp_path, dtype, stays_mapped):
+    save(tmp_path, "LlamaForCausalLM")
+    loaded = load_model(parse_model(f"hf:{tmp_path}", dtype=dtype))
+    tensor = loaded.weights.read("lm_head.weight")
+    assert mapped(tmp_path / "model.safetensors") is stays_mapped
+    assert tensor.dtype == getattr(torch, dtype)
+
+
+def test_a_file_cut_short_after_it_was_checked_is_named(tmp_path):
+    save(tmp_path, "LlamaForCausalLM")
+    loaded = load_model(parse_model(f"hf:{tmp_path}", dtype="bfloat16"))
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(WeightsError) as caught:
+        loaded.weights.read("model.norm.weight")
+    assert str(caught.value) == f"{file} is truncated: tensor 'model.norm.weight' can't be read whole"
 
 
 def test_quantized_numbers_are_not_cast(tmp_path):
