@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -58,6 +59,10 @@ class TimmSource:
 
 
 def _import_timm() -> Any:
+    """The package; PyPI's torchvision is made for a CUDA build of torch, and can't declare its operators elsewhere."""
+    with contextlib.suppress(ImportError, RuntimeError):
+        return importlib.import_module("timm")
+    _declare_torchvision_operators()
     try:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:  # a torchvision made for another torch raises RuntimeError
@@ -65,6 +70,15 @@ def _import_timm() -> Any:
             f"timm is installed and can't be imported: {error}",
             hint="install the torchvision that was made for your torch",
         ) from error
+
+
+def _declare_torchvision_operators() -> None:
+    """Give torchvision the two names that it looks for when imported; no model for classification calls them."""
+    import torch
+
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def _inputs(spec: ModelSpec, module: nn.Module) -> tuple[InputSpec, ...]:
