@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
 import importlib.util
@@ -12,6 +11,7 @@ from partkit.errors import MachineError, UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import input_overrides, target, whole_option
 from partkit.sources.default_inputs import image_inputs, override_inputs
+from partkit.sources.torchvision_repair import repair_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,10 +59,7 @@ class TimmSource:
 
 
 def _import_timm() -> Any:
-    """The package; PyPI's torchvision is made for a CUDA build of torch, and can't declare its operators elsewhere."""
-    with contextlib.suppress(ImportError, RuntimeError):
-        return importlib.import_module("timm")
-    _declare_torchvision_operators()
+    repair_torchvision()
     try:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:  # a torchvision made for another torch raises RuntimeError
@@ -70,15 +67,6 @@ def _import_timm() -> Any:
             f"timm is installed and can't be imported: {error}",
             hint="install the torchvision that was made for your torch",
         ) from error
-
-
-def _declare_torchvision_operators() -> None:
-    """Give torchvision the two names that it looks for when imported; no model for classification calls them."""
-    import torch
-
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def _inputs(spec: ModelSpec, module: nn.Module) -> tuple[InputSpec, ...]:
