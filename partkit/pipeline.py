@@ -15,9 +15,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+
+import torch
 
 from partkit.errors import RankFailedError, UsageError
 from partkit.executors.loading import capture_job_model, load_job_model
@@ -30,7 +32,7 @@ from partkit.transport.ring import SharedRing
 from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 from partkit.transport.wiring import Place, places
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the system's memory file system
+_SHARED_MEMORY = Path("/dev/shm")
 _LOOK_S = 0.2
 """How often a wait for an output looks whether the ranks are alive."""
 
@@ -65,7 +67,7 @@ class Pipeline:
         if self._num_slots < 1:
             raise UsageError(f"max_in_flight is {max_in_flight}", hint="it is 1 or more")
         self._num_put = self._num_got = 0
-        self._is_open, self._is_mapping = True, False
+        self._is_open, self._is_mapping, self._has_token = True, False, False
         self._group = WorkerGroup(job)
         try:
             loading = self._group.post("load")
@@ -120,14 +122,15 @@ class Pipeline:
 
     def _map(self, items: Iterator[Any]) -> Iterator[Any]:
         self._is_mapping, has_more = True, True
+        numbered = enumerate(items)
         try:
             while has_more or self._num_got < self._num_put:
                 num_waiting = self._num_put - self._num_got
                 if num_waiting and (not has_more or num_waiting == self._num_slots or self._is_there()):
                     yield self._form.rebuild(self._get())
                     continue
-                for item in items:
-                    self._put(item)
+                for index, item in numbered:
+                    self._put(self._form.bind(item, index))
                     break
                 else:
                     has_more = False
@@ -136,9 +139,8 @@ class Pipeline:
             while self._is_open and self._num_got < self._num_put:
                 self._get()
 
-    def _put(self, item: Any) -> None:
+    def _put(self, bound: Mapping[str, torch.Tensor]) -> None:
         number = self._num_put
-        bound = self._form.bind(item, number)
         for name, slot in self._inputs.tensors(number).items():
             slot.copy_(bound[name])
         self._num_put += 1
@@ -185,8 +187,7 @@ class Pipeline:
     # --- channels ---
 
     def _open_channels(self) -> None:
-        """Make the rings and pipes, have the ranks open them, then take their names away: nothing can be left behind."""
-        self._has_token = False
+        """Make the rings and pipes, have the ranks open them, then take their names away: nothing can stay behind."""
         base = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
         folder = Path(tempfile.mkdtemp(prefix="partkit-", dir=base))
         try:
@@ -210,8 +211,10 @@ class Pipeline:
         return [place for place in self._places if place.stage == last]
 
     def _close_channels(self) -> None:
-        for end in (*self._go, *self._done):
-            end.close()
+        for writer in self._go:
+            writer.close()
+        for reader in self._done:
+            reader.close()
 
     def _abandon(self, error: BaseException | None) -> None:
         """End everything at once: ranks in the middle of an item would not hear of an end."""

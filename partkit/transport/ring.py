@@ -26,7 +26,9 @@ class SharedRing:
         try:
             self._bytes = torch.from_file(str(path), shared=True, size=stride * num_slots, dtype=torch.uint8)
         except RuntimeError as error:
-            raise MachineError(f"{stride * num_slots} bytes of shared memory cannot be had at {path}: {error}") from None
+            raise MachineError(
+                f"{stride * num_slots} bytes of shared memory cannot be had at {path}: {error}"
+            ) from None
         self._slots = [
             {
                 value.name: _view(self._bytes[slot * stride + offset :], value)
@@ -40,7 +42,7 @@ class SharedRing:
         return self._slots[item % self.num_slots]
 
     def pin(self) -> None:
-        """Register the memory with CUDA, so that copies need no staging and can overlap. Raises :class:`MachineError`."""
+        """Register the memory with CUDA: copies need no staging and overlap. Raises :class:`MachineError`."""
         code = torch.cuda.cudart().cudaHostRegister(self._bytes.data_ptr(), self._bytes.numel(), 0)
         if int(code) != 0:
             raise MachineError(f"CUDA cannot register {self._bytes.numel()} bytes of host memory (error {int(code)})")
