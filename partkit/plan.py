@@ -87,6 +87,18 @@ class Constraints(Record):
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
 
 
+class NodeTimes(Record):
+    """Where the node times behind a plan's figures come from: its profile's ``method`` and device."""
+
+    method: str = ""
+    device: str = ""
+
+    @property
+    def is_analytic(self) -> bool:
+        """True where nothing was measured."""
+        return self.method == "analytic"
+
+
 class PlannerRun(Record):
     """Which algorithm made the plan and how long it took."""
 
@@ -138,6 +150,7 @@ class Plan(Document):
     contiguous: bool = True
     planner: PlannerRun = PlannerRun()
     profile_sha256: str = ""
+    node_times: NodeTimes = NodeTimes()
     edited: bool = False
     rounds: tuple[MeasuredRound, ...] = ()
     """What was measured before the plan was made (``partkit plan --measure``)."""

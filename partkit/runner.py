@@ -18,6 +18,7 @@ from partkit.measure import describe_environment, percentile
 from partkit.plan import NO_EXECUTOR, Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+from partkit.sources import require_consent
 from partkit.torchrun import is_one_host, join, started_by_launcher
 from partkit.transport.wiring import places
 
@@ -102,6 +103,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     _require_runnable(plan, executor)
     require_executor(executor)
+    require_consent(plan.model, allow_code=options.allow_code)
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
     if device == "cuda":
@@ -312,6 +314,10 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")
+    if plan.node_times.is_analytic:
+        told.append(
+            f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
+        )
     if len(measured.latencies_s) < _P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

@@ -153,6 +153,12 @@ def _pins(texts: list[str]) -> dict[str, int]:
     return pins
 
 
+ANALYTIC = typer.Option(
+    "--analytic", metavar="DEVICE", help="Compute times from DEVICE's published figures (h100, ...), measure nothing."
+)
+"""An option of the commands that profile a model."""
+
+
 def _pin(text: str) -> tuple[str, int]:
     regex, equals, stage = text.rpartition("=")
     if not equals or not regex or not stage.isdecimal():

@@ -10,7 +10,7 @@ import numpy as np
 from partkit.cost import Assignment, evaluate
 from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.graph import Graph, build_graph
-from partkit.plan import Bound, Plan
+from partkit.plan import Bound, NodeTimes, Plan
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.pins import pinned_nodes
 from partkit.planners.problem import TOLERANCE
@@ -49,6 +49,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             "prediction": predict(plan.model, costs),
             "contiguous": not bool((costs.traffic.source > costs.traffic.target).any()),
             "profile_sha256": profile.sha256,
+            "node_times": NodeTimes(method=profile.method, device=profile.device.name),
         }
     )
     _check_caps(fresh)

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from partkit.cluster import Cluster
 from partkit.errors import UsageError
-from partkit.plan import NO_EXECUTOR, Alternative, Bound, Constraints, Plan, PlannerRun
+from partkit.plan import NO_EXECUTOR, Alternative, Bound, Constraints, NodeTimes, Plan, PlannerRun
 from partkit.planners import PLANNERS
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.bounds import LowerBound, simple_bound
@@ -96,6 +96,7 @@ def to_plan(
             name=outcome.planner, asked=request.planner, seconds=seconds, detail=_detail(problem, outcome)
         ),
         profile_sha256=profile.sha256,
+        node_times=NodeTimes(method=profile.method, device=profile.device.name),
     )
 
 
