@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
+from torch.utils._sympy.value_ranges import bound_sympy
 
 from partkit.document import digest
 from partkit.model import ModelSpec
@@ -80,12 +82,28 @@ def module_path(node: fx.Node) -> str:
     return path.removeprefix("L['self'].").removeprefix("L['self']")
 
 
+def has_known_shape(node: fx.Node) -> bool:
+    """False for a value that is a plain number or has a dimension known only once the model runs."""
+    leaves = pytree.tree_leaves(node.meta.get("val"))
+    return all(
+        isinstance(leaf, torch.Tensor) and not any(free_unbacked_symbols(size) for size in leaf.shape)
+        for leaf in leaves
+    )
+
+
 def _num_elements(shape: tuple[Any, ...]) -> int:
+    """Elements of a shape at its largest; sizes known only when the model runs and without a limit count as 0."""
     count = 1
     for size in shape:
-        hint = getattr(getattr(size, "node", None), "hint", None)
-        count *= int(hint if hint is not None else size)
+        count *= _largest(size)
     return count
+
+
+def _largest(size: int | torch.SymInt) -> int:
+    if isinstance(size, int):
+        return size
+    upper = bound_sympy(size.node.expr, size.node.shape_env.var_to_range).upper
+    return int(upper) if upper.is_Integer else 0
 
 
 def _shapes(node: fx.Node) -> list[Any]:

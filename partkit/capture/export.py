@@ -17,7 +17,7 @@ import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
@@ -32,6 +32,7 @@ def capture(loaded: LoadedModel) -> Capture:
     """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
     with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")  # any nn.LSTM or nn.GRU
         program = loaded.exported if loaded.exported is not None else _export(loaded)
         if _mutates(program):
             program = program.run_decompositions({})
@@ -158,6 +159,8 @@ def _unlift(
                     attributes[target] = _get_attr(graph, target, node)
                 copies[node] = attributes[target]
                 continue
+            if isinstance(spec.arg, ConstantArgument):
+                continue  # None or a plain number, which the graph holds as a constant wherever it is used
             copies[node] = graph.placeholder(node.name)
             copies[node].meta = dict(node.meta)
         elif node.op == "output":

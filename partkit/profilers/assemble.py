@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from networkx.utils import UnionFind
 from torch import fx
-from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture, is_pick, module_path, value_bytes
+from partkit.capture import Capture, has_known_shape, is_pick, module_path, value_bytes
 from partkit.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
 
 
@@ -64,20 +64,18 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
 
 
 def _groups(graph: fx.Graph) -> dict[str, str]:
-    """Nodes that no cut may part: a tuple's producer and what picks from it, a plain number and its users."""
-    groups: dict[str, str] = {}
+    """Nodes that no cut may part: a tuple's producer and what picks from it, and a value of which the size or the
+    whole is known only once the model runs (a plain number, rows chosen by a mask) and its users.
+    """
+    together = UnionFind()
     for node in graph.nodes:
         if is_pick(node):
-            producer = node.args[0]
-            assert isinstance(producer, fx.Node)
-            groups[producer.name] = groups[node.name] = groups.get(producer.name, f"results of {producer.name}")
-        elif node.op == "call_function" and _is_number(node):
-            label = groups.get(node.name, f"number {node.name}")
-            for member in (node, *node.users):
-                groups[member.name] = label
+            together.union(node.all_input_nodes[0].name, node.name)
+        if node.op == "call_function" and not has_known_shape(node):
+            together.union(node.name, *(user.name for user in node.users))
+    label_by_root: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.name in together.parents:
+            groups[node.name] = label_by_root.setdefault(together[node.name], f"with {node.name}")
     return groups
-
-
-def _is_number(node: fx.Node) -> bool:
-    leaves = pytree.tree_leaves(node.meta.get("val"))
-    return bool(leaves) and not any(hasattr(leaf, "shape") for leaf in leaves)
