@@ -5,20 +5,23 @@
     stage 1:    a -> b -> c               returns the model's output leaves
 
 A stage's graph is copied node by node and runs as generated code, never in an interpreter. Free nodes are
-copied to every stage that uses them and folded to constants when the stage is given its weights.
+copied to every stage that uses them and folded to constants when the stage is given its weights. So are nodes
+that the plan has a stage recompute rather than receive, except that they are computed for each item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 
-from partkit.capture import Capture
+from partkit.capture import Capture, is_repeatable
 from partkit.errors import MismatchError
+from partkit.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -64,31 +67,73 @@ class StageGraph:
     free: frozenset[str]
 
 
-def cut(captured: Capture, stage_by_node: Mapping[str, int], num_stages: int) -> tuple[StageGraph, ...]:
+def cut(
+    captured: Capture,
+    stage_by_node: Mapping[str, int],
+    num_stages: int,
+    *,
+    recomputes: Mapping[int, Set[str]] | None = None,
+) -> tuple[StageGraph, ...]:
     """Split a captured graph into stages.
 
     ``stage_by_node`` names every node that is neither free nor a parameter, the inputs and ``output``
-    included. Raises :class:`MismatchError` where the names are not those of the graph.
+    included. What a stage uses of another is sent to it, except nodes that ``recomputes`` names for it: those it
+    computes again. Raises :class:`MismatchError` where the names are not those of the graph, and for a node that
+    would not give the same value again.
     """
     _check_names(captured, stage_by_node)
-    sends: list[dict[int, dict[str, ValueSpec]]] = [{} for _ in range(num_stages)]
-    for node in captured.graph.nodes:
-        if node.name not in stage_by_node:
-            continue
-        here = stage_by_node[node.name]
-        for user in node.users:
-            there = stage_by_node[user.name]
-            if there != here:
-                sends[here].setdefault(there, {})[node.name] = value_spec(node)
-    builders = [_StageBuilder(captured, stage_by_node, index) for index in range(num_stages)]
-    frozen = [{to: tuple(values.values()) for to, values in sorted(edges.items())} for edges in sends]
+    again = {stage: _repeatable(captured, names) for stage, names in (recomputes or {}).items()}
+    computed, crossing = _follow(captured, stage_by_node, again)
+    sends: list[dict[int, tuple[ValueSpec, ...]]] = [{} for _ in range(num_stages)]
+    for source, target in sorted(crossing):
+        names = crossing[source, target]
+        sends[source][target] = tuple(value_spec(node) for node in captured.graph.nodes if node in names)
+    builders = [_StageBuilder(captured, stage_by_node, index, computed[index]) for index in range(num_stages)]
     return tuple(
         builder.build(
-            frozen[builder.index],
-            {s: frozen[s][builder.index] for s in range(num_stages) if builder.index in frozen[s]},
+            sends[builder.index],
+            {s: sends[s][builder.index] for s in range(num_stages) if builder.index in sends[s]},
         )
         for builder in builders
     )
+
+
+def cut_plan(captured: Capture, plan: Plan) -> tuple[StageGraph, ...]:
+    """The stages of a plan; raises what :func:`cut` raises."""
+    return cut(captured, plan.stage_by_node, len(plan.stages), recomputes=plan.recomputes_by_stage)
+
+
+def _follow(
+    captured: Capture, stage_by_node: Mapping[str, int], again: Mapping[int, Set[fx.Node]]
+) -> tuple[dict[int, set[fx.Node]], dict[tuple[int, int], set[fx.Node]]]:
+    """Backwards from the result: what each stage must compute, and what crosses from stage to stage."""
+    computed: dict[int, set[fx.Node]] = defaultdict(set)
+    crossing: dict[tuple[int, int], set[fx.Node]] = defaultdict(set)
+    waiting = [(node, stage_by_node[node.name]) for node in captured.graph.nodes if node.op == "output"]
+    while waiting:
+        node, stage = waiting.pop()
+        if node in computed[stage]:
+            continue
+        computed[stage].add(node)
+        for operand in node.all_input_nodes:
+            owner = stage_by_node.get(operand.name, stage)  # free nodes and parameters are wherever they are used
+            if owner != stage and operand not in again.get(stage, ()):
+                crossing[owner, stage].add(operand)
+                waiting.append((operand, owner))
+            else:
+                waiting.append((operand, stage))
+    return computed, crossing
+
+
+def _repeatable(captured: Capture, names: Set[str]) -> set[fx.Node]:
+    nodes = captured.nodes
+    for name in sorted(names):
+        if name not in nodes or not is_repeatable(nodes[name]):
+            raise MismatchError(
+                f"the plan recomputes {name!r} of {captured.spec.source}, which gives no such value again",
+                hint="leave it out of 'recomputes', or re-plan with 'partkit plan'",
+            )
+    return {nodes[name] for name in names}
 
 
 def value_spec(node: fx.Node) -> ValueSpec:
@@ -118,8 +163,8 @@ def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:
 class _StageBuilder:
     """Copies one stage's nodes into a graph of their own."""
 
-    def __init__(self, captured: Capture, stage_by_node: Mapping[str, int], index: int) -> None:
-        self.captured, self.stage_by_node, self.index = captured, stage_by_node, index
+    def __init__(self, captured: Capture, stage_by_node: Mapping[str, int], index: int, computed: Set[fx.Node]) -> None:
+        self.captured, self.stage_by_node, self.index, self.computed = captured, stage_by_node, index, computed
         self.graph = fx.Graph()
         self.copies: dict[fx.Node, fx.Node] = {}
         self.takes: list[ValueSpec] = []
@@ -142,7 +187,7 @@ class _StageBuilder:
                 flat = node.args[0]
                 assert isinstance(flat, tuple | list)
                 self.leaves = tuple(self._copy(leaf).name if isinstance(leaf, fx.Node) else leaf for leaf in flat)
-            elif node.op != "placeholder":
+            elif node in self.computed and node.op != "placeholder":
                 self._copy(node)
         return self._finish(sends, receives, tuple(node.name for node in model_inputs))
 
@@ -153,7 +198,7 @@ class _StageBuilder:
         self.takes.append(value_spec(node))
 
     def _copy(self, node: fx.Node) -> fx.Node:
-        """The stage's copy of a node, made now if it is free, a parameter or its turn has come."""
+        """The stage's copy of a node, made now if it is free, a parameter, recomputed, or its turn has come."""
         if node not in self.copies:
             for needed in node.all_input_nodes:
                 self._copy(needed)

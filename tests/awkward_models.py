@@ -118,6 +118,17 @@ def strange_strides() -> Made:
     return Function(body), (matrix(),), {}
 
 
+def window_on_memory() -> Made:
+    """A window that looks past the view it is taken of, into memory that the view leaves out."""
+
+    def body(layer, x):
+        hidden = layer(x)
+        narrow = hidden[1:, 1:3]
+        return torch.as_strided(narrow, (2, 5), (6, 1), 3) * 2 + torch.relu(narrow).sum()
+
+    return Function(body), (matrix(),), {}
+
+
 def channels_last() -> Made:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -374,6 +385,7 @@ ALL: tuple[Callable[[], Made], ...] = (
     zero_dimensions,
     empty_tensors,
     strange_strides,
+    window_on_memory,
     channels_last,
     writes_in_place,
     writes_to_its_input,

@@ -5,9 +5,12 @@ from partkit.capture.captured import (
     TensorInfo,
     has_known_shape,
     is_pick,
+    is_random,
+    is_repeatable,
     module_path,
     structure_digest,
     value_bytes,
+    views_up_to_storage,
 )
 from partkit.capture.export import capture
 
@@ -17,7 +20,10 @@ __all__ = [
     "capture",
     "has_known_shape",
     "is_pick",
+    "is_random",
+    "is_repeatable",
     "module_path",
     "structure_digest",
     "value_bytes",
+    "views_up_to_storage",
 ]

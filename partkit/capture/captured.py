@@ -114,3 +114,39 @@ def _shapes(node: fx.Node) -> list[Any]:
 def is_pick(node: fx.Node) -> bool:
     """True for the choice of one element out of an operation's tuple of results."""
     return node.op == "call_function" and node.target is operator.getitem
+
+
+def is_random(node: fx.Node) -> bool:
+    """True for an operation that draws random numbers."""
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+
+
+def is_repeatable(node: fx.Node) -> bool:
+    """True for an operation with one tensor as its result, the same each time and wherever its operands are."""
+    return (
+        isinstance(node.target, torch._ops.OpOverload)
+        and isinstance(node.meta.get("val"), torch.Tensor)
+        and not is_random(node)
+    )
+
+
+def views_up_to_storage(node: fx.Node) -> list[fx.Node]:
+    """The operands through which a window on memory sees more than its operand's own elements, nearest first.
+
+    A value crosses between stages by its elements alone; what a view leaves out would be missing behind it.
+    """
+    views: list[fx.Node] = []
+    base = node.all_input_nodes[0]
+    while base.op == "call_function" and not _fills_its_storage(base):
+        views.append(base)
+        base = base.all_input_nodes[0]
+    return views
+
+
+def _fills_its_storage(node: fx.Node) -> bool:
+    value = node.meta["val"]
+    return bool(
+        torch.ops.aten.is_non_overlapping_and_dense(value)
+        and value.numel() * value.itemsize == value.untyped_storage().nbytes()
+    )

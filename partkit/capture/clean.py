@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from partkit.capture.captured import is_random
+
 aten = torch.ops.aten
 
 _DROPOUTS = {aten.dropout.default: 2, aten.feature_dropout.default: 2, aten.alpha_dropout.default: 2}
@@ -44,7 +46,7 @@ def free_nodes(graph: fx.Graph) -> set[fx.Node]:
     free: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "get_attr" or (
-            node.op == "call_function" and not _is_random(node) and all(n in free for n in node.all_input_nodes)
+            node.op == "call_function" and not is_random(node) and all(n in free for n in node.all_input_nodes)
         ):
             free.add(node)
     return free
@@ -106,11 +108,6 @@ def _same_layout(node: fx.Node) -> bool:
     if not (isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor)):
         return False
     return before.stride() == after.stride()
-
-
-def _is_random(node: fx.Node) -> bool:
-    target = node.target
-    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
 
 
 def _ancestors(node: fx.Node) -> list[fx.Node]:

@@ -20,7 +20,7 @@ from partkit.executors.loading import capture_job_model, item_inputs, load_job_m
 from partkit.executors.protocol import Leaves, RankContext, Trace
 from partkit.executors.stage_slots import StageSlots
 from partkit.machine import num_cores
-from partkit.stages import StageGraph, cut, materialise
+from partkit.stages import StageGraph, cut_plan, materialise
 from partkit.transport.wiring import Wiring, places
 
 
@@ -39,7 +39,7 @@ class PipelineExecutor:
         """Capture, cut, read this stage's tensors and open its edges."""
         loaded = load_job_model(self._job)
         captured = capture_job_model(self._job, loaded)
-        stages = cut(captured, self._plan.stage_by_node, len(self._plan.stages))
+        stages = cut_plan(captured, self._plan)
         self._stage: StageGraph = stages[self._place.stage]
         module = materialise(self._stage, captured, tensor_reader(loaded, captured), self._context.device)
         num_slots = self._job.num_slots

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from networkx.utils import UnionFind
 from torch import fx
 
-from partkit.capture import Capture, has_known_shape, is_pick, module_path, value_bytes
+from partkit.capture import (
+    Capture,
+    has_known_shape,
+    is_pick,
+    is_repeatable,
+    module_path,
+    value_bytes,
+    views_up_to_storage,
+)
 from partkit.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
 
 
@@ -59,13 +68,15 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
         buffer_bytes=sum(info.num_bytes for info in tensors.values() if not info.is_parameter),
         output_bytes=0 if node.op == "output" else value_bytes(node),
         free=is_free,
+        repeatable=group is None and not is_free and not names and is_repeatable(node),
         group=group,
     )
 
 
 def _groups(graph: fx.Graph) -> dict[str, str]:
     """Nodes that no cut may part: a tuple's producer and what picks from it, and a value of which the size or the
-    whole is known only once the model runs (a plain number, rows chosen by a mask) and its users.
+    whole is known only once the model runs (a plain number, rows chosen by a mask) and its users, and a window on
+    memory and the views that it looks through.
     """
     together = UnionFind()
     for node in graph.nodes:
@@ -73,6 +84,9 @@ def _groups(graph: fx.Graph) -> dict[str, str]:
             together.union(node.all_input_nodes[0].name, node.name)
         if node.op == "call_function" and not has_known_shape(node):
             together.union(node.name, *(user.name for user in node.users))
+        if node.target is torch.ops.aten.as_strided.default:
+            for base in views_up_to_storage(node):
+                together.union(node.name, base.name)
     label_by_root: dict[str, str] = {}
     groups: dict[str, str] = {}
     for node in graph.nodes:
