@@ -88,4 +88,7 @@ class Profile(Document):
         for node in data["nodes"]:
             if not node["repeatable"]:
                 del node["repeatable"]
+        for each in data["model"]["inputs"]:
+            if not each["dynamic"]:
+                del each["dynamic"]
         return digest(data)

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx
 
-from partkit.capture import Capture, is_repeatable
+from partkit.capture import Capture, has_known_shape, is_repeatable
+from partkit.capture.clean import drop_mask, hides_nothing, mask_of
+from partkit.capture.sizes import Symbols, concrete, item_size
 from partkit.errors import MismatchError
 from partkit.plan import Plan
 
@@ -65,6 +67,23 @@ class StageGraph:
     leaves: tuple[Any, ...] | None
     tensor_names: tuple[str, ...]
     free: frozenset[str]
+    symbols: Symbols
+
+    def at(self, sizes: Mapping[str, int]) -> StageGraph:
+        """The stage with what crosses its edges as large as it is for given sizes; ``cut`` gives the largest."""
+        if not self.symbols:
+            return self
+        given = dict(zip(self.gives, self.graph.output_node().args[0], strict=True))  # type: ignore[arg-type]
+        taken = {node.name: node for node in self.graph.find_nodes(op="placeholder")}
+
+        def resized(value: ValueSpec) -> ValueSpec:
+            return value_spec({**taken, **given}[value.name], self.symbols, sizes)
+
+        def edges(values_by_stage: Mapping[int, tuple[ValueSpec, ...]]) -> dict[int, tuple[ValueSpec, ...]]:
+            return {stage: tuple(resized(value) for value in values) for stage, values in values_by_stage.items()}
+
+        takes = tuple(resized(value) for value in self.takes)
+        return replace(self, takes=takes, receives=edges(self.receives), sends=edges(self.sends))
 
 
 def cut(
@@ -87,7 +106,7 @@ def cut(
     sends: list[dict[int, tuple[ValueSpec, ...]]] = [{} for _ in range(num_stages)]
     for source, target in sorted(crossing):
         names = crossing[source, target]
-        sends[source][target] = tuple(value_spec(node) for node in captured.graph.nodes if node in names)
+        sends[source][target] = tuple(_largest_spec(captured, node) for node in captured.graph.nodes if node in names)
     builders = [_StageBuilder(captured, stage_by_node, index, computed[index]) for index in range(num_stages)]
     return tuple(
         builder.build(
@@ -136,17 +155,25 @@ def _repeatable(captured: Capture, names: Set[str]) -> set[fx.Node]:
     return {nodes[name] for name in names}
 
 
-def value_spec(node: fx.Node) -> ValueSpec:
+def value_spec(node: fx.Node, symbols: Symbols, sizes: Mapping[str, int]) -> ValueSpec:
     """Shape and dtype of a node's value. Raises :class:`MismatchError` for a value that is no tensor."""
     value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, torch.Tensor) or not has_known_shape(node):
+        what = (
+            f"a {type(value).__name__}" if not isinstance(value, torch.Tensor) else "of a size known only when it runs"
+        )
         raise MismatchError(
-            f"the cut would send {node.name}, which is a {type(value).__name__} and not a tensor",
+            f"the cut would send {node.name}, which is {what} and not a tensor of known shape",
             hint="move the cut by a node, or re-plan with 'partkit plan'",
         )
-    shape = tuple(int(size) for size in value.shape)
-    layout = torch.empty_strided(shape, value.stride(), dtype=value.dtype, device="meta")
+    shape = concrete(tuple(value.shape), symbols, sizes)
+    strides = concrete(value.stride(), symbols, sizes)
+    layout = torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")
     return ValueSpec(node.name, shape, value.dtype, torch.empty_like(layout).stride())
+
+
+def _largest_spec(captured: Capture, node: fx.Node) -> ValueSpec:
+    return value_spec(node, captured.symbols, captured.spec.sizes)
 
 
 def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:
@@ -195,7 +222,7 @@ class _StageBuilder:
         copy = self.graph.placeholder(node.name)
         copy.meta = {"val": node.meta.get("val")}
         self.copies[node] = copy
-        self.takes.append(value_spec(node))
+        self.takes.append(_largest_spec(self.captured, node))
 
     def _copy(self, node: fx.Node) -> fx.Node:
         """The stage's copy of a node, made now if it is free, a parameter, recomputed, or its turn has come."""
@@ -229,6 +256,7 @@ class _StageBuilder:
             leaves=self.leaves,
             tensor_names=tuple(str(n.target) for n in self.graph.nodes if n.op == "get_attr"),
             free=frozenset(copy.name for node, copy in self.copies.items() if node.name in self.captured.free),
+            symbols=self.captured.symbols,
         )
 
 
@@ -236,15 +264,44 @@ class _StageBuilder:
 
 
 def materialise(
-    stage: StageGraph, captured: Capture, read: Callable[[str], torch.Tensor], device: torch.device
+    stage: StageGraph,
+    captured: Capture,
+    read: Callable[[str], torch.Tensor],
+    device: torch.device,
+    *,
+    sizes: Mapping[str, int] | None = None,
 ) -> fx.GraphModule:
     """The stage as a callable GraphModule on ``device``, with only its own tensors.
 
     ``read`` gives a parameter or buffer by name on the CPU. Free nodes are computed here, once; a parameter
-    that only they read is not kept.
+    that only they read is not kept. Where sizes vary the module is for ``sizes`` only, the largest by default.
     """
+    folded = _fold(stage, captured, read, device, sizes or captured.spec.sizes)
     graph, values = fx.Graph(), dict[str, Any]()
-    copies: dict[fx.Node, fx.Node] = {}
+    copies: dict[fx.Node, Any] = {}
+    for node in stage.graph.nodes:
+        if node in folded:
+            continue
+        for needed in node.all_input_nodes:
+            if needed in folded and needed not in copies:
+                copies[needed] = _held(graph, values, needed.name, folded[needed])
+        mask = mask_of(node)
+        copies[node] = graph.node_copy(node, lambda n: copies[n])
+        if node.op == "call_function":
+            copies[node].args, copies[node].kwargs = _on(device, copies[node].args), _on(device, copies[node].kwargs)
+        if captured.symbols and mask in folded and hides_nothing(folded[mask]):
+            drop_mask(copies[node])
+    return fx.GraphModule(values, graph, class_name=f"Stage{stage.index}")
+
+
+def _fold(
+    stage: StageGraph,
+    captured: Capture,
+    read: Callable[[str], torch.Tensor],
+    device: torch.device,
+    sizes: Mapping[str, int],
+) -> dict[fx.Node, Any]:
+    """Values of everything in the stage that no item changes."""
     folded: dict[fx.Node, Any] = {}
     with torch.inference_mode():
         for node in stage.graph.nodes:
@@ -252,21 +309,21 @@ def materialise(
                 folded[node] = captured.submodules[str(node.target)]
             elif node.op == "get_attr":
                 folded[node] = read(str(node.target)).to(device)
+            elif node.target is item_size:
+                folded[node] = sizes[str(node.args[0])]
             elif node.name in stage.free:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: folded[n])
                 folded[node] = node.target(*_on(device, args), **_on(device, kwargs))
-    for node in stage.graph.nodes:
-        if node in folded:
-            continue
-        for needed in node.all_input_nodes:
-            if needed in folded and needed not in copies:
-                attribute = f"held_{len(values)}"
-                values[attribute] = folded[needed]
-                copies[needed] = graph.create_node("get_attr", attribute, name=needed.name)
-        copies[node] = graph.node_copy(node, lambda n: copies[n])
-        if node.op == "call_function":
-            copies[node].args, copies[node].kwargs = _on(device, copies[node].args), _on(device, copies[node].kwargs)
-    return fx.GraphModule(values, graph, class_name=f"Stage{stage.index}")
+    return folded
+
+
+def _held(graph: fx.Graph, values: dict[str, Any], name: str, value: Any) -> Any:
+    """A constant as a stage's graph refers to it: a number by itself, anything else as an attribute."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    attribute = f"held_{len(values)}"
+    values[attribute] = value
+    return graph.create_node("get_attr", attribute, name=name)
 
 
 def _on(device: torch.device, arguments: Any) -> Any:

@@ -40,15 +40,18 @@ def stages_cut_at(profile: Profile, position: int) -> dict[str, int] | None:
     return stage_by_node if all(len(stages) == 1 for stages in stages_by_group.values()) else None
 
 
-def run_stages(loaded: LoadedModel, captured: Capture, stages: tuple[StageGraph, ...]) -> list[Any]:
-    """The model's output leaves through its stages."""
+def run_stages(
+    loaded: LoadedModel, captured: Capture, stages: tuple[StageGraph, ...], sizes: Mapping[str, int] | None = None
+) -> list[Any]:
+    """The model's output leaves through its stages, made for ``sizes`` where those vary."""
     read = tensor_reader(loaded, captured)
     flat = [leaf for leaf in pytree.tree_leaves((loaded.args, loaded.kwargs)) if isinstance(leaf, torch.Tensor)]
     inputs = dict(zip([spec.name for spec in captured.spec.inputs], flat, strict=True))
     crossing: dict[tuple[int, int, str], torch.Tensor] = {}
     leaves: list[Any] = []
     for stage in stages:
-        module = materialise(stage, captured, read, torch.device("cpu"))
+        stage = stage.at(sizes or captured.spec.sizes)
+        module = materialise(stage, captured, read, torch.device("cpu"), sizes=sizes)
         fed = [inputs[name] for name in stage.model_inputs]
         for source, values in stage.receives.items():
             fed += [received(value, crossing[source, stage.index, value.name]) for value in values]

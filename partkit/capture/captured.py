@@ -13,6 +13,7 @@ from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import bound_sympy
 
+from partkit.capture.sizes import Symbols, item_size
 from partkit.document import digest
 from partkit.model import ModelSpec
 
@@ -48,6 +49,8 @@ class Capture:
     out_spec: pytree.TreeSpec
     free: frozenset[str] = field(default_factory=frozenset)
     """Names of nodes that depend on no model input."""
+    symbols: Symbols = field(default_factory=dict)
+    """Of the sizes that vary, as they stand in the shapes of ``meta["val"]``; the largest are ``spec.sizes``."""
 
     @property
     def nodes(self) -> dict[str, fx.Node]:
@@ -58,11 +61,16 @@ class Capture:
 def structure_digest(captured: Capture) -> str:
     """SHA-256 over operations, arguments, shapes, dtypes and the names of parameters."""
     lines = [
-        [node.op, node.name, str(node.target), str(node.args), str(node.kwargs), str(_shapes(node))]
+        [node.op, node.name, operation_name(node), str(node.args), str(node.kwargs), str(_shapes(node))]
         for node in captured.graph.nodes
     ]
     tensors = {name: [list(info.shape), str(info.dtype)] for name, info in sorted(captured.tensors.items())}
     return digest([lines, tensors])
+
+
+def operation_name(node: fx.Node) -> str:
+    """The operation of a node, the same in every process."""
+    return "size" if node.target is item_size else str(node.target)
 
 
 def value_bytes(node: fx.Node) -> int:
@@ -91,7 +99,7 @@ def has_known_shape(node: fx.Node) -> bool:
     )
 
 
-def _num_elements(shape: tuple[Any, ...]) -> int:
+def _num_elements(shape: tuple[int | torch.SymInt, ...]) -> int:
     """Elements of a shape at its largest; sizes known only when the model runs and without a limit count as 0."""
     count = 1
     for size in shape:

@@ -14,6 +14,7 @@ from partkit.capture import (
     is_pick,
     is_repeatable,
     module_path,
+    operation_name,
     value_bytes,
     views_up_to_storage,
 )
@@ -30,7 +31,7 @@ def assemble(
     provenance: Mapping[str, object] | None = None,
 ) -> Profile:
     """Make the profile of a captured graph; nodes without a time (inputs, free nodes, views folded away) get 0."""
-    groups = _groups(captured.graph)
+    groups = _groups(captured)
     nodes = [
         _node(captured, node, time_s_by_node.get(node.name, 0.0), groups.get(node.name))
         for node in captured.graph.nodes
@@ -61,7 +62,7 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
     return Node(
         name=node.name,
         module=module_path(node),
-        op={"placeholder": INPUT_OP, "output": OUTPUT_OP}.get(node.op, str(node.target)),
+        op={"placeholder": INPUT_OP, "output": OUTPUT_OP}.get(node.op, operation_name(node)),
         time_s=0.0 if is_free else time_s,
         parameters=tuple(tensors),
         param_bytes=sum(info.num_bytes for info in tensors.values() if info.is_parameter),
@@ -73,13 +74,14 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
     )
 
 
-def _groups(graph: fx.Graph) -> dict[str, str]:
+def _groups(captured: Capture) -> dict[str, str]:
     """Nodes that no cut may part: a tuple's producer and what picks from it, and a value of which the size or the
     whole is known only once the model runs (a plain number, rows chosen by a mask) and its users, and a window on
     memory and the views that it looks through.
     """
     together = UnionFind()
-    for node in graph.nodes:
+    placed = [node for node in captured.graph.nodes if node.name not in captured.free]
+    for node in placed:
         if is_pick(node):
             together.union(node.all_input_nodes[0].name, node.name)
         if node.op == "call_function" and not has_known_shape(node):
@@ -89,7 +91,7 @@ def _groups(graph: fx.Graph) -> dict[str, str]:
                 together.union(node.name, base.name)
     label_by_root: dict[str, str] = {}
     groups: dict[str, str] = {}
-    for node in graph.nodes:
+    for node in placed:
         if node.name in together.parents:
             groups[node.name] = label_by_root.setdefault(together[node.name], f"with {node.name}")
     return groups
