@@ -8,6 +8,7 @@ import linecache
 import os
 import re
 import signal
+import statistics
 import sys
 import time
 import traceback
@@ -81,7 +82,8 @@ class Worker:
         control = dist.new_group(backend="gloo", timeout=timeout)
         self._context = RankContext(job, rank, world_size, device, control)
         self._executor: Executor | None = None
-        self._sampler = GpuSampler(device.index if device.type == "cuda" else None)
+        own = job.devices_of(rank) if job.device_by_place or device_index is None else (device_index,)
+        self._samplers = {index: GpuSampler(index) for index in own} if device.type == "cuda" else {}
         self._actions: dict[str, Callable[..., Reply]] = {
             "load": self._load,
             "reference": self._reference,
@@ -110,7 +112,11 @@ class Worker:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
-        return {"seconds": time.perf_counter() - begin, "data_parallel": self._executor.is_data_parallel}
+        return {
+            "seconds": time.perf_counter() - begin,
+            "data_parallel": self._executor.is_data_parallel,
+            "warnings": self._executor.warnings,
+        }
 
     def _reference(self, items: int, path: str) -> Reply:
         """Run items and write their outputs for other groups to check against."""
@@ -139,29 +145,43 @@ class Worker:
         return {"max_abs_diff": worst if finite else None, "max_abs": largest, "matches": matches and finite}
 
     def _stage(self) -> Reply:
-        return {"seconds": self._ready().stage_s()}
+        """Seconds of each place that this rank hosts."""
+        return {"seconds": {str(place): seconds for place, seconds in self._ready().stage_s().items()}}
 
     def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
         """A timed run; rates of this rank's own outputs."""
-        self._sampler.start()
+        for sampler in self._samplers.values():
+            sampler.start()
         trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
-        util_mean, util_max = self._sampler.stop()
-        device = self._context.device
-        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
+        uses = self._device_uses()
         reply: Reply = {
             "begin": trace.begin,
             "end": trace.end,
             "busy": trace.busy_s / (trace.end - trace.begin),
             "finished": len(trace.finished),
-            "steady_per_s": _steady_rate(trace.finished),
-            "gpu_util_mean": util_mean,
-            "gpu_util_max": util_max,
-            "peak_bytes": peak,
+            "steady_per_s": _steady_rate(list(trace.finished.values())),
+            "uses": uses,
+            "gpu_util_mean": _mean([use["gpu_util_mean"] for use in uses]),
+            "gpu_util_max": max((use["gpu_util_max"] or 0.0 for use in uses), default=None) if self._samplers else None,
+            "peak_bytes": max(use["peak_bytes"] for use in uses),
             "host_peak_bytes": host_peak_bytes(),
         }
         if one_at_a_time:
-            reply |= {"entered_at": trace.entered, "finished_at": trace.finished}
+            reply |= {"entered_at": list(trace.entered.items()), "finished_at": list(trace.finished.items())}
         return reply
+
+    def _device_uses(self) -> list[Reply]:
+        """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
+        if not self._samplers:
+            return [{"device": "cpu", "gpu_util_mean": None, "gpu_util_max": None, "peak_bytes": host_peak_bytes()}]
+        uses: list[Reply] = []
+        for index, sampler in self._samplers.items():
+            util_mean, util_max = sampler.stop()
+            peak = torch.cuda.max_memory_allocated(index)
+            uses.append(
+                {"device": f"cuda:{index}", "gpu_util_mean": util_mean, "gpu_util_max": util_max, "peak_bytes": peak}
+            )
+        return uses
 
     def _profile(self, path: str) -> Reply:
         """Measure every node of the model on this rank's device and write the profile."""
@@ -211,6 +231,11 @@ class Worker:
     def _ready(self) -> Executor:
         assert self._executor is not None, "an order before 'load'"
         return self._executor
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:

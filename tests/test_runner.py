@@ -76,3 +76,23 @@ def test_torchrun_with_the_wrong_number_of_ranks_says_so(tmp_path: Path) -> None
     done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 1)
     assert done.returncode != 0
     assert "the plan needs 2 ranks and the launcher started 1; start 2, or re-plan with --stages 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("executor", "devices"), [("pipeline", (0, 0, 1, 1)), ("pipeline", (0, 1, 0, 1)), ("split", None)]
+)
+def test_one_rank_may_host_several_stages(executor: str, devices: tuple[int, ...] | None) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 4, executor=executor)
+    result = run_plan(plan, RunOptions(device="cpu", items=12, latency_items=4, allow_code=True, devices=devices))
+    assert result is not None
+    assert (result.check.passed, result.check.max_abs_diff) == (True, 0.0)
+    assert [stage.index for stage in result.stages] == [0, 1, 2, 3]
+    assert len(result.ranks) == (1 if executor == "split" else 2)
+
+
+def test_devices_of_another_number_than_stages_are_refused() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), RunOptions(device="cpu", devices=(0, 0, 1)))
+    assert str(raised.value) == (
+        "3 devices were given for a plan of 2 places; give one for each stage (and replica), as in --devices 0,1"
+    )

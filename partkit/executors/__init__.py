@@ -10,6 +10,7 @@ from partkit.executors.protocol import Executor, RankContext
 EXECUTORS = {
     "single": "partkit.executors.single:SingleExecutor",
     "pipeline": "partkit.executors.pipeline:PipelineExecutor",
+    "split": "partkit.executors.split:SplitExecutor",
     "dispatch": "partkit.executors.dispatch:DispatchExecutor",
     "fsdp": "partkit.executors.fsdp:FsdpExecutor",
 }

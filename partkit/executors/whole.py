@@ -21,6 +21,7 @@ class WholeModelExecutor:
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
+        self.warnings: list[str] = []
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """The module that this rank calls, with its weights."""
@@ -49,9 +50,9 @@ class WholeModelExecutor:
                 outputs = self.forward(item)
                 if device.type == "cpu" or keep or one_at_a_time:
                     settle(device)
-                trace.entered.append(begin)
-                trace.finished.append(time.perf_counter())
-                trace.busy_s += trace.finished[-1] - begin
+                trace.entered[item] = begin
+                trace.finished[item] = time.perf_counter()
+                trace.busy_s += trace.finished[item] - begin
                 if keep:
                     trace.outputs[item] = flat_outputs(outputs)
         settle(device)
@@ -66,10 +67,16 @@ class WholeModelExecutor:
         args, kwargs = self._calls[item % len(self._calls)]
         return self._module(*args, **kwargs)
 
-    def stage_s(self) -> float | None:
-        """Seconds of a whole item."""
+    def stage_s(self) -> dict[int, float]:
+        """Seconds of a whole item, where one rank alone is the plan's only stage.
+
+        Ranks that compute together would have to agree on the number of calls.
+        """
+        if self._context.world_size > 1 or self._job.plan is None or len(self._job.plan.stages) > 1:
+            return {}
         with torch.no_grad():
-            return call_s(lambda: self.forward(0), self._context.device, shared=False)
+            seconds = call_s(lambda: self.forward(0), self._context.device, shared=False)
+        return {0: seconds}
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""
