@@ -46,6 +46,10 @@ class ModelOptions:
 
     batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item.")] = None
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length.")] = None
+    dynamic: Annotated[
+        list[str],
+        typer.Option("--dynamic", metavar="batch|seq", help="Let it vary from 1 to the given size; repeatable."),
+    ] = field(default_factory=list)
     inputs: Annotated[
         list[str],
         typer.Option("--input", metavar="NAME=SHAPE:DTYPE", help="An input, as name=1x128:int64; repeatable."),
@@ -65,6 +69,7 @@ class ModelOptions:
             model,
             batch=self.batch,
             seq=self.seq,
+            dynamic=tuple(self.dynamic),
             inputs=tuple(self.inputs),
             dtype=self.dtype,
             seed=self.seed,
