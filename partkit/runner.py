@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partkit.errors import MachineError
-from partkit.executors import require_executor
+from partkit.executors import IN_ONE_PROCESS, require_executor
 from partkit.job import DeviceType, Job
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
@@ -93,18 +93,17 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
-    require_executor(executor)
+    require_executor(executor, allow_code=options.allow_code)
     device = _device_for(plan, options.device)
     devices = tuple(index for stage in plan.stages for index in stage.devices)
     if device == "cuda":
         _require_devices(devices, plan)
-    whole = executor in ("single", "dispatch")
     return Job(
         executor=executor,
         model=plan.model,
         plan=plan,
         device=device,
-        devices=devices[:1] if whole else devices,
+        devices=devices[:1] if executor in IN_ONE_PROCESS else devices,
         threads=options.threads or planned_threads(plan),
         num_parts=len(devices),
         allow_code=options.allow_code,

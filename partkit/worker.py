@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from partkit.errors import PartkitError, RankFailedError
+from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
@@ -110,7 +110,11 @@ class Worker:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
-        return {"seconds": time.perf_counter() - begin, "data_parallel": self._executor.is_data_parallel}
+        return {
+            "seconds": time.perf_counter() - begin,
+            "data_parallel": self._executor.is_data_parallel,
+            "note": getattr(self._executor, "note", None),
+        }
 
     def _reference(self, items: int, path: str) -> Reply:
         """Run items and write their outputs for other groups to check against."""
@@ -241,7 +245,8 @@ def _describe(error: BaseException, rank: int) -> Failure:
     first = text[0] if text else type(error).__name__
     is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
-        return Failure(rank, str(error), time.time(), False, error.exit_code)
+        is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
+        return Failure(rank, str(error), time.time(), False, error.exit_code, is_unsupported)
     node = _node_in(error)
     where = f" at node {node}" if node else ""
     return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)
