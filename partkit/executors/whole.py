@@ -30,6 +30,8 @@ class WholeModelExecutor:
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
+        self._devices = [context.device]
+        """Every device that this process computes on."""
         self._streams: list[torch.cuda.Stream] = []
         if self.takes_streams and context.device.type == "cuda" and self._job.num_streams > 1:
             self._streams = [torch.cuda.Stream(context.device) for _ in range(self._job.num_streams)]
@@ -53,7 +55,7 @@ class WholeModelExecutor:
     def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
         """Call the module once for each item; see :class:`Executor`."""
         trace, device, marks = Trace(), self._context.device, _Marks()
-        settle(device)
+        self._settle()
         self._context.barrier()
         trace.begin = time.perf_counter()
         with torch.no_grad():
@@ -62,11 +64,11 @@ class WholeModelExecutor:
                 with self._stream_of(turn):
                     outputs = self._marked(item, marks)
                 if device.type == "cpu" or keep or one_at_a_time:
-                    settle(device)
+                    self._settle()
                 self._note_times(trace, begin)
                 if keep:
                     trace.outputs[item] = flat_outputs(outputs)
-        settle(device)
+        self._settle()
         self._context.barrier()
         trace.end = time.perf_counter()
         if device.type == "cuda":
@@ -86,6 +88,10 @@ class WholeModelExecutor:
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""
+
+    def _settle(self) -> None:
+        for device in self._devices:
+            settle(device)
 
     def _marked(self, item: int, marks: _Marks) -> object:
         """One call, between two events of its stream on CUDA."""
