@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ class Worker:
         control = dist.new_group(backend="gloo", timeout=timeout)
         self._context = RankContext(job, rank, world_size, device, control)
         self._executor: Executor | None = None
-        self._sampler = GpuSampler(device.index if device.type == "cuda" else None)
+        self._used = [device]
+        """Every device that the executor computes on."""
         self._actions: dict[str, Callable[..., Reply]] = {
             "load": self._load,
             "reference": self._reference,
@@ -110,10 +112,11 @@ class Worker:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
+        self._used = _used_devices(self._context.device)
         return {
             "seconds": time.perf_counter() - begin,
             "data_parallel": self._executor.is_data_parallel,
-            "note": getattr(self._executor, "note", None),
+            "note": self._executor.note,
         }
 
     def _reference(self, items: int, path: str) -> Reply:
@@ -147,20 +150,25 @@ class Worker:
 
     def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
         """A timed run; rates of this rank's own outputs."""
-        self._sampler.start()
+        sampler = GpuSampler([device.index for device in self._used if device.type == "cuda"])
+        sampler.start()
         trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
-        util_mean, util_max = self._sampler.stop()
-        device = self._context.device
-        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
+        gpus = sampler.stop()
+        peaks = [
+            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
+            for device in self._used
+        ]
         reply: Reply = {
             "begin": trace.begin,
             "end": trace.end,
             "busy": trace.busy_s / (trace.end - trace.begin),
             "finished": len(trace.finished),
             "steady_per_s": _steady_rate(trace.finished),
-            "gpu_util_mean": util_mean,
-            "gpu_util_max": util_max,
-            "peak_bytes": peak,
+            "gpu_util_mean": gpus[0].util_mean if gpus else None,
+            "gpu_util_max": gpus[0].util_max if gpus else None,
+            "peak_bytes": max(peaks),
+            "gpus": [asdict(gpu) for gpu in gpus],
+            "device_peak_bytes": peaks,
             "host_peak_bytes": host_peak_bytes(),
         }
         if one_at_a_time:
@@ -217,6 +225,14 @@ class Worker:
         return self._executor
 
 
+def _used_devices(own: torch.device) -> list[torch.device]:
+    """The devices on which this process has allocated anything: its own, or all of a split in one process."""
+    if own.type == "cpu":
+        return [own]
+    used = [index for index in range(torch.cuda.device_count()) if torch.cuda.memory_allocated(index) > 0]
+    return [torch.device("cuda", index) for index in used] or [own]
+
+
 def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:
     def numbered(leaves: Leaves) -> list[tuple[int, torch.Tensor]]:
         return [(index, leaf) for index, leaf in enumerate(leaves) if leaf is not None]
@@ -233,9 +249,9 @@ def _max_abs(tensor: torch.Tensor) -> float:
 
 
 def _steady_rate(finished: list[float]) -> float | None:
-    """Outputs per second once the pipeline is full; None for too few outputs."""
+    """Outputs per second once the pipeline is full; None for too few outputs, or all of them at once."""
     skip = int(len(finished) * _SETTLED_AFTER)
-    if len(finished) - skip < 2:
+    if len(finished) - skip < 2 or finished[-1] == finished[skip]:
         return None
     return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
 
@@ -246,7 +262,7 @@ def _describe(error: BaseException, rank: int) -> Failure:
     is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
         is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
-        return Failure(rank, str(error), time.time(), False, error.exit_code, is_unsupported)
+        return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = _node_in(error)
     where = f" at node {node}" if node else ""
     return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)

@@ -45,7 +45,5 @@ def import_accelerate() -> Any:
     try:
         import accelerate
     except ImportError as error:
-        raise MachineError(
-            f"accelerate can't be imported ({error})", hint="pip install 'accelerate>=1.0'"
-        ) from None
+        raise MachineError(f"accelerate can't be imported ({error})", hint="pip install 'accelerate>=1.0'") from None
     return accelerate

@@ -25,7 +25,7 @@ class FsdpExecutor(WholeModelExecutor):
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Shard every layer, then the rest, and chain the prefetches."""
-        module = loaded.materialise(self._context.device)
+        module = loaded.materialise("cpu")  # each wrap moves its own shards to the device
         mesh = init_device_mesh(self._context.device.type, (self._context.world_size,))
         layers = list(layers_of(module).values())
         for layer in layers:

@@ -20,10 +20,11 @@ def faults_are_reasons(peer: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception's type and the first line that it says.
+    """An exception's type and the first line that it says, then its cause's, where it names one.
 
     >>> one_line(ValueError("no such plan\\nsee the manual"))
     'ValueError: no such plan'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    told = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return told if error.__cause__ is None else f"{told.rstrip(' :')} ({one_line(error.__cause__)})"

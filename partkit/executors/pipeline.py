@@ -28,6 +28,7 @@ class PipelineExecutor:
     """This rank's stage of a plan."""
 
     is_data_parallel = False
+    note: str | None = None
 
     def __init__(self, context: RankContext) -> None:
         assert context.job.plan is not None

@@ -53,6 +53,9 @@ class Executor(Protocol):
     is_data_parallel: bool
     """True where each rank runs items of its own, so that rates add up over ranks."""
 
+    note: str | None
+    """What must be read with this executor's figures, known once it is loaded."""
+
     def __init__(self, context: RankContext) -> None: ...
 
     def load(self) -> None:

@@ -43,7 +43,7 @@ class TorchPipeliningExecutor:
         from torch.distributed.pipelining import ScheduleGPipe, SplitPoint, pipeline
 
         module = loaded.materialise("cpu")
-        split_spec = {path: SplitPoint.BEGINNING for path in even_layers(module, self._context.world_size)}
+        split_spec = dict.fromkeys(even_layers(module, self._context.world_size), SplitPoint.BEGINNING)
         with faults_are_reasons("torch.distributed.pipelining"):
             pipe = pipeline(module, loaded.args, loaded.kwargs, split_spec=split_spec)
             stage = pipe.build_stage(self._context.rank, self._context.device)

@@ -57,8 +57,8 @@ ARCHITECTURES = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "t5": Architecture(
-        columns=r"Attention\.[qkv]|Attention\.relative_attention_bias|DenseReluDense\.wi(_[01])?",
-        rows=r"Attention\.o|DenseReluDense\.wo",
+        columns=r"\w+Attention\.([qkv]|relative_attention_bias)|DenseReluDense\.wi(_[01])?",
+        rows=r"\w+Attention\.o|DenseReluDense\.wo",
         heads=("num_heads", "d_ff"),
         head_attribute="n_heads",
     ),
@@ -74,11 +74,12 @@ class TensorParallelExecutor(WholeModelExecutor):
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Cut the module's linear layers over the ranks; on CUDA, capture one item."""
         context = self._context
-        module = loaded.materialise(context.device)
+        module = loaded.materialise("cpu")
         styles = styles_for(module, context.world_size)
         with faults_are_reasons("torch.distributed.tensor"), torch.no_grad():
             mesh = init_device_mesh(context.device.type, (context.world_size,))
             parallelize_module(module, mesh, styles)
+            module.to(context.device)
             _share_heads(module, context.world_size)
             args, kwargs = self._calls[0]
             module(*args, **kwargs)

@@ -112,4 +112,6 @@ class WholeModelExecutor:
             trace.finished.append(now)
 
     def _stream_of(self, turn: int) -> contextlib.AbstractContextManager[object]:
-        return torch.cuda.stream(self._streams[turn % len(self._streams)]) if self._streams else contextlib.nullcontext()
+        return (
+            torch.cuda.stream(self._streams[turn % len(self._streams)]) if self._streams else contextlib.nullcontext()
+        )
