@@ -31,7 +31,7 @@ from partkit.rows import Contender, row_of, throttles
 from partkit.runner import RunOptions, check_outputs, job_of, make_reference
 from partkit.verdict import conclude
 
-DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "dispatch", "fsdp", "deepspeed")
+DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
 _WARM_ITEMS = 4
 _MAX_WARM_RUNS = 12
 _WARM_SHARE = 0.25
@@ -111,7 +111,7 @@ def _prepare(
         group = stack.enter_context(WorkerGroup(job_of(plan, contender.name, run_options)))
         contender.group = group
         loaded = group.call("load")
-        contender.note = loaded[0]["note"]
+        contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
         contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
         contender.check = check_outputs(group, reference)
         if not contender.check.passed:

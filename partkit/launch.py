@@ -164,7 +164,8 @@ class WorkerGroup:
         world, threads = str(self.job.num_ranks), str(self.job.threads)
         package_root = str(Path(__file__).resolve().parent.parent)
         paths = [package_root, str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        return {
+        apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self._shares_a_gpu() else {}
+        return apart | {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": world,
@@ -176,6 +177,10 @@ class WorkerGroup:
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
         }
+
+    def _shares_a_gpu(self) -> bool:
+        """True where NCCL would refuse the group: it takes two ranks of one host on one GPU for a mistake."""
+        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
 
     def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
         where = f"the log is in {self.log_dir}"

@@ -7,7 +7,6 @@ import operator
 import os
 import platform
 import random
-import resource
 import shlex
 import socket
 import statistics
@@ -35,60 +34,49 @@ _PACKAGES = ("partkit", "torch", "transformers", "deepspeed", "accelerate", "net
 
 @dataclass(frozen=True)
 class GpuUse:
-    """What NVML saw of one GPU during a run: percent, MHz, and why clocks were held down, where they were."""
+    """What NVML saw of one GPU during a run: percent, and why clocks were held down, where they were."""
 
-    device: int
     util_mean: float
     util_max: float
-    sm_clock_mhz: float
     throttled_by: tuple[str, ...]
 
 
 class GpuSampler:
-    """Polls NVML about some CUDA devices in a thread; sees nothing where NVML is absent."""
+    """Polls NVML about one CUDA device in a thread; sees nothing where NVML is absent."""
 
-    def __init__(self, device_indexes: Sequence[int]) -> None:
-        handles = {index: _nvml_handle(index) for index in device_indexes}
-        self._handles = {index: handle for index, handle in handles.items() if handle is not None}
-        self._samples: dict[int, list[tuple[float, float, int]]] = {index: [] for index in self._handles}
+    def __init__(self, device_index: int) -> None:
+        self._samples: list[tuple[float, int]] = []
         self._stop = threading.Event()
+        self._handle = _nvml_handle(device_index)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin sampling, every tenth of a second."""
-        if self._handles:
+        if self._handle is not None:
+            self._samples.clear()
+            self._stop.clear()
             self._thread = threading.Thread(target=self._poll, daemon=True)
             self._thread.start()
 
-    def stop(self) -> list[GpuUse]:
-        """End sampling; what was seen of each device that NVML knows, if the run was long enough for a sample."""
+    def stop(self) -> GpuUse | None:
+        """End sampling; None without NVML, or where the run was too short for a sample."""
         if self._thread is None:
-            return []
+            return None
         self._stop.set()
         self._thread.join()
-        return [_gpu_use(index, samples) for index, samples in self._samples.items() if samples]
+        self._thread = None
+        if not self._samples:
+            return None
+        uses, reasons = zip(*self._samples, strict=True)
+        held_by = throttle_names(functools.reduce(operator.or_, reasons))
+        return GpuUse(util_mean=statistics.fmean(uses), util_max=max(uses), throttled_by=held_by)
 
     def _poll(self) -> None:
         import pynvml as nvml
 
         while not self._stop.wait(_SAMPLE_S):
-            for index, handle in self._handles.items():
-                use = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-                clock = float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-                held_by = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
-                self._samples[index].append((use, clock, held_by))
-
-
-def _gpu_use(index: int, samples: Sequence[tuple[float, float, int]]) -> GpuUse:
-    uses, clocks, reasons = zip(*samples, strict=True)
-    held_by = functools.reduce(operator.or_, reasons)
-    return GpuUse(
-        device=index,
-        util_mean=statistics.fmean(uses),
-        util_max=max(uses),
-        sm_clock_mhz=statistics.median(clocks),
-        throttled_by=throttle_names(held_by),
-    )
+            use = float(nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+            self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
 
 
 def throttle_names(reasons: int) -> tuple[str, ...]:
@@ -146,8 +134,12 @@ def _nccl_version() -> str | None:
 
 
 def host_peak_bytes() -> int:
-    """The process's largest resident size so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The process's largest resident size so far.
+
+    Not ``ru_maxrss``, which begins at the size of the process that started this one.
+    """
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - a device file
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
 def bootstrap_ci95(samples: Sequence[float], *, seed: int = 0) -> tuple[float, float]:

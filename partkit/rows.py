@@ -69,7 +69,7 @@ def row_of(contender: Contender) -> Row:
     by_rank = [[runs[rank] for runs in contender.runs] for rank in range(num_ranks)]
     rate = statistics.median(contender.rates)
     each_returns = num_ranks > 1 and all(run["finished"] for runs in contender.runs for run in runs)
-    gpus = [[gpu for run in runs for gpu in run["gpus"]] for runs in by_rank]
+    uses = [use for runs in by_rank for use in zip(*(run["uses"] for run in runs), strict=True)]
     return Row(
         executor=contender.name,
         status=contender.status,
@@ -78,11 +78,9 @@ def row_of(contender: Contender) -> Row:
         ci95=bootstrap_ci95(contender.rates),
         per_rank_samples_per_s=rate / num_ranks if each_returns else None,
         latency_p50_s=percentile(contender.latencies_s, 0.5) if len(contender.latencies_s) >= MIN_LATENCIES else None,
-        gpu_util_max=tuple(max(uses) for rank in gpus for uses in _by_device(rank, "util_max")),
-        gpu_util_mean=tuple(statistics.fmean(uses) for rank in gpus for uses in _by_device(rank, "util_mean")),
-        peak_bytes=tuple(
-            max(peaks) for runs in by_rank for peaks in zip(*(run["device_peak_bytes"] for run in runs), strict=True)
-        ),
+        gpu_util_max=tuple(max(seen) for use in uses if (seen := _known(use, "gpu_util_max"))),
+        gpu_util_mean=tuple(statistics.fmean(seen) for use in uses if (seen := _known(use, "gpu_util_mean"))),
+        peak_bytes=tuple(max(round_use["peak_bytes"] for round_use in use) for use in uses),
         max_abs_diff=contender.check.max_abs_diff,
         tolerance=contender.check.tolerance,
         busy=tuple(statistics.fmean(run["busy"] for run in runs) for runs in by_rank),
@@ -91,18 +89,17 @@ def row_of(contender: Contender) -> Row:
 
 
 def throttles(contenders: Sequence[Contender]) -> set[str]:
-    """Why clocks were held down during the rounds, as ``GPU 0: power brake``."""
+    """Why clocks were held down during the rounds, as ``cuda:0: power brake``."""
     return {
-        f"GPU {gpu['device']}: {reason}"
+        f"{use['device']}: {reason}"
         for contender in contenders
         for runs in contender.runs
         for run in runs
-        for gpu in run["gpus"]
-        for reason in gpu["throttled_by"]
+        for use in run["uses"]
+        for reason in use.get("throttled_by", ())
     }
 
 
-def _by_device(gpus: Sequence[Reply], key: str) -> list[list[float]]:
-    """A rank's samples of all rounds, a list for each device that it computes on."""
-    devices = sorted({gpu["device"] for gpu in gpus})
-    return [[gpu[key] for gpu in gpus if gpu["device"] == device] for device in devices]
+def _known(uses: Sequence[Reply], key: str) -> list[float]:
+    """One device's figures of the rounds that were long enough for NVML to see."""
+    return [use[key] for use in uses if use[key] is not None]

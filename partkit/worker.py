@@ -8,14 +8,14 @@ import linecache
 import os
 import re
 import signal
+import statistics
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,7 @@ from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedE
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
-from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.protocol import Leaves, StreamingExecutor, Trace
 from partkit.job import Job
 from partkit.launch import Failure, Reply, connect, serve, write_failure
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
@@ -82,14 +82,16 @@ class Worker:
         control = dist.new_group(backend="gloo", timeout=timeout)
         self._context = RankContext(job, rank, world_size, device, control)
         self._executor: Executor | None = None
-        self._used = [device]
-        """Every device that the executor computes on."""
+        own = job.devices_of(rank) if job.device_by_place or device_index is None else (device_index,)
+        self._samplers = {index: GpuSampler(index) for index in own} if device.type == "cuda" else {}
         self._actions: dict[str, Callable[..., Reply]] = {
             "load": self._load,
             "reference": self._reference,
             "check": self._check,
             "stage": self._stage,
             "run": self._run,
+            "open_stream": self._open_stream,
+            "stream": self._stream,
             "profile": self._profile,
             "links": self._links,
             "environment": lambda: describe_environment(),
@@ -112,11 +114,10 @@ class Worker:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
-        self._used = _used_devices(self._context.device)
         return {
             "seconds": time.perf_counter() - begin,
             "data_parallel": self._executor.is_data_parallel,
-            "note": self._executor.note,
+            "warnings": self._executor.warnings,
         }
 
     def _reference(self, items: int, path: str) -> Reply:
@@ -146,34 +147,57 @@ class Worker:
         return {"max_abs_diff": worst if finite else None, "max_abs": largest, "matches": matches and finite}
 
     def _stage(self) -> Reply:
-        return {"seconds": self._ready().stage_s()}
+        """Seconds of each place that this rank hosts."""
+        return {"seconds": {str(place): seconds for place, seconds in self._ready().stage_s().items()}}
 
     def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
         """A timed run; rates of this rank's own outputs."""
-        sampler = GpuSampler([device.index for device in self._used if device.type == "cuda"])
-        sampler.start()
+        for sampler in self._samplers.values():
+            sampler.start()
         trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
-        gpus = sampler.stop()
-        peaks = [
-            torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
-            for device in self._used
-        ]
+        uses = self._device_uses()
         reply: Reply = {
             "begin": trace.begin,
             "end": trace.end,
             "busy": trace.busy_s / (trace.end - trace.begin),
             "finished": len(trace.finished),
-            "steady_per_s": _steady_rate(trace.finished),
-            "gpu_util_mean": gpus[0].util_mean if gpus else None,
-            "gpu_util_max": gpus[0].util_max if gpus else None,
-            "peak_bytes": max(peaks),
-            "gpus": [asdict(gpu) for gpu in gpus],
-            "device_peak_bytes": peaks,
+            "steady_per_s": _steady_rate(list(trace.finished.values())),
+            "uses": uses,
+            "gpu_util_mean": _mean([use["gpu_util_mean"] for use in uses]),
+            "gpu_util_max": max((use["gpu_util_max"] or 0.0 for use in uses), default=None) if self._samplers else None,
+            "peak_bytes": max(use["peak_bytes"] for use in uses),
             "host_peak_bytes": host_peak_bytes(),
         }
         if one_at_a_time:
-            reply |= {"entered_at": trace.entered, "finished_at": trace.finished}
+            reply |= {"entered_at": list(trace.entered.items()), "finished_at": list(trace.finished.items())}
         return reply
+
+    def _device_uses(self) -> list[Reply]:
+        """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
+        if not self._samplers:
+            return [{"device": "cpu", "gpu_util_mean": None, "gpu_util_max": None, "peak_bytes": host_peak_bytes()}]
+        uses: list[Reply] = []
+        for index, sampler in self._samplers.items():
+            seen = sampler.stop()
+            uses.append(
+                {
+                    "device": f"cuda:{index}",
+                    "gpu_util_mean": seen.util_mean if seen else None,
+                    "gpu_util_max": seen.util_max if seen else None,
+                    "throttled_by": seen.throttled_by if seen else (),
+                    "peak_bytes": torch.cuda.max_memory_allocated(index),
+                }
+            )
+        return uses
+
+    def _open_stream(self, folder: str, num_slots: int) -> Reply:
+        cast("StreamingExecutor", self._ready()).open_stream(Path(folder), num_slots)
+        return {}
+
+    def _stream(self) -> Reply:
+        """A program's own items, until it ends them."""
+        cast("StreamingExecutor", self._ready()).stream()
+        return {}
 
     def _profile(self, path: str) -> Reply:
         """Measure every node of the model on this rank's device and write the profile."""
@@ -225,12 +249,9 @@ class Worker:
         return self._executor
 
 
-def _used_devices(own: torch.device) -> list[torch.device]:
-    """The devices on which this process has allocated anything: its own, or all of a split in one process."""
-    if own.type == "cpu":
-        return [own]
-    used = [index for index in range(torch.cuda.device_count()) if torch.cuda.memory_allocated(index) > 0]
-    return [torch.device("cuda", index) for index in used] or [own]
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:

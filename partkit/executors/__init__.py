@@ -12,6 +12,7 @@ EXECUTORS = {
     "single-graph": "partkit.executors.replicas:ReplicasExecutor",
     "replicas": "partkit.executors.replicas:ReplicasExecutor",
     "pipeline": "partkit.executors.pipeline:PipelineExecutor",
+    "split": "partkit.executors.split:SplitExecutor",
     "dispatch": "partkit.executors.dispatch:DispatchExecutor",
     "fsdp": "partkit.executors.fsdp:FsdpExecutor",
     "fsdp-replicated": "partkit.executors.fsdp:ReplicatedFsdpExecutor",
@@ -27,7 +28,7 @@ EXECUTORS = {
 ON_ONE_DEVICE = frozenset({"single", "single-graph"})
 """Executors that use one device however many there are."""
 
-IN_ONE_PROCESS = ON_ONE_DEVICE | {"dispatch", "accelerate"}
+IN_ONE_PROCESS = ON_ONE_DEVICE | {"split", "dispatch", "accelerate"}
 """Executors with one rank; the others have one for each device."""
 
 __all__ = [

@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from partkit.executors.layers import layers_of
+from partkit.executors.protocol import RankContext
 from partkit.executors.whole import WholeModelExecutor
 from partkit.sources.loaded import LoadedModel
 
@@ -42,4 +43,7 @@ class ReplicatedFsdpExecutor(FsdpExecutor):
     """The same without giving gathered weights back: a replica on each rank after the first item."""
 
     reshards = False
-    note = "every rank holds the whole model after the first item"
+
+    def __init__(self, context: RankContext) -> None:
+        super().__init__(context)
+        self.warnings.append("every rank holds the whole model after the first item")

@@ -19,9 +19,10 @@ class ReplicasExecutor(PipelineExecutor):
     def __init__(self, context: RankContext) -> None:
         assert context.job.plan is not None
         plan = unsplit(context.job.plan, context.job.devices)
-        super().__init__(replace(context, job=context.job.model_copy(update={"plan": plan})))
+        layout = {"plan": plan, "host_by_place": (), "device_by_place": ()}
+        super().__init__(replace(context, job=context.job.model_copy(update=layout)))
         if context.device.type == "cpu":
-            self.note = "no CUDA graphs on the CPU: the captured graph runs as generated code"
+            self.warnings.append("no CUDA graphs on the CPU: the captured graph runs as generated code")
 
 
 def unsplit(plan: Plan, devices: tuple[int, ...]) -> Plan:

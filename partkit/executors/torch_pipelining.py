@@ -30,10 +30,10 @@ class TorchPipeliningExecutor:
     """This rank's stage of the library's own pipeline."""
 
     is_data_parallel = False
-    note = f"groups of {_GROUP} microbatches, the pipeline filled and drained for each"
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
+        self.warnings = [f"groups of {_GROUP} microbatches, the pipeline filled and drained for each"]
 
     def load(self) -> None:
         """Cut the model and run one group of items."""
@@ -69,9 +69,9 @@ class TorchPipeliningExecutor:
                 now = time.perf_counter()
                 trace.busy_s += now - begin
                 if self._context.rank == 0:
-                    trace.entered.extend([begin] * len(group))
+                    trace.entered.update(dict.fromkeys(group, begin))
                 if self._is_last:
-                    trace.finished.extend([now] * len(group))
+                    trace.finished.update(dict.fromkeys(group, now))
                     if keep:
                         trace.outputs.update(self._split(outputs, group))
         settle(device)
@@ -79,9 +79,9 @@ class TorchPipeliningExecutor:
         trace.end = time.perf_counter()
         return trace
 
-    def stage_s(self) -> float | None:
-        """The library offers no way to run a stage alone."""
-        return None
+    def stage_s(self) -> dict[int, float]:
+        """Nothing: the library offers no way to run a stage alone."""
+        return {}
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""
@@ -107,10 +107,9 @@ class TorchPipeliningExecutor:
     def _split(self, outputs: Any, group: Sequence[int]) -> dict[int, Any]:
         """A group's joined outputs by item."""
         batch = self._job.model.batch
+        leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
         return {
-            item: flat_outputs(
-                pytree.tree_map_only(torch.Tensor, lambda leaf, at=turn * batch: leaf[at : at + batch], outputs)
-            )
+            item: flat_outputs([leaf[turn * batch : (turn + 1) * batch] for leaf in leaves])
             for turn, item in enumerate(group)
         }
 

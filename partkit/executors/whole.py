@@ -26,16 +26,16 @@ class WholeModelExecutor:
     is_data_parallel = False
     takes_streams = False
     """True where items may be dealt to several CUDA streams."""
-    note: str | None = None
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
+        self.warnings: list[str] = []
         self._devices = [context.device]
         """Every device that this process computes on."""
         self._streams: list[torch.cuda.Stream] = []
         if self.takes_streams and context.device.type == "cuda" and self._job.num_streams > 1:
             self._streams = [torch.cuda.Stream(context.device) for _ in range(self._job.num_streams)]
-            self.note = f"{len(self._streams)} CUDA streams"
+            self.warnings.append(f"items dealt to {len(self._streams)} CUDA streams")
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """The module that this rank calls, with its weights; ``self._calls`` holds the items already."""
@@ -65,7 +65,7 @@ class WholeModelExecutor:
                     outputs = self._marked(item, marks)
                 if device.type == "cpu" or keep or one_at_a_time:
                     self._settle()
-                self._note_times(trace, begin)
+                self._note_times(trace, item, begin)
                 if keep:
                     trace.outputs[item] = flat_outputs(outputs)
         self._settle()
@@ -81,10 +81,16 @@ class WholeModelExecutor:
         args, kwargs = self._calls[item % len(self._calls)]
         return self._module(*args, **kwargs)
 
-    def stage_s(self) -> float | None:
-        """Seconds of a whole item."""
+    def stage_s(self) -> dict[int, float]:
+        """Seconds of a whole item, where one rank alone is the plan's only stage.
+
+        Ranks that compute together would have to agree on the number of calls.
+        """
+        if self._context.world_size > 1 or self._job.plan is None or len(self._job.plan.stages) > 1:
+            return {}
         with torch.no_grad():
-            return call_s(lambda: self.forward(0), self._context.device, shared=False)
+            seconds = call_s(lambda: self.forward(0), self._context.device, shared=False)
+        return {0: seconds}
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""
@@ -104,12 +110,12 @@ class WholeModelExecutor:
         marks.append((before, after))
         return outputs
 
-    def _note_times(self, trace: Trace, begin: float) -> None:
+    def _note_times(self, trace: Trace, item: int, begin: float) -> None:
         now = time.perf_counter()
         trace.busy_s += now - begin
         if self.is_data_parallel or self._context.rank == 0:
-            trace.entered.append(begin)
-            trace.finished.append(now)
+            trace.entered[item] = begin
+            trace.finished[item] = now
 
     def _stream_of(self, turn: int) -> contextlib.AbstractContextManager[object]:
         return (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from partkit.result import Comparison
 
 DEFAULT_MODEL = "bert"
-DEFAULT_EXECUTORS = "single,replicas,pipeline,dispatch,fsdp,deepspeed"
+DEFAULT_EXECUTORS = "single,replicas,pipeline,split,dispatch,fsdp,deepspeed"
 ROUNDS, SECONDS_PER_ROUND = 9, 2.0
 QUICK_ROUNDS, QUICK_SECONDS_PER_ROUND = 3, 0.5
 CPU_STAGES = 2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from partkit.errors import UsageError
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
@@ -33,6 +34,9 @@ def run(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Measure for about this long; default: 10.")] = None,
     check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
+    devices: Annotated[
+        str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
@@ -61,6 +65,7 @@ def run(
         mode=mode.value,
         port=port,
         allow_code=allow_code,
+        devices=None if devices is None else _devices(devices),
     )
     plan = Plan.load(path)
     with output.progress() as progress:
@@ -73,6 +78,13 @@ def run(
     if result_path is not None:
         output.note(f"wrote {result.save(result_path)}")
     return OUTPUTS_DIFFER if result.check.passed is False else OK
+
+
+def _devices(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--devices {text} is not a list of devices", hint="write it as --devices 0,0,1,1")
+    return tuple(int(part) for part in parts)
 
 
 def _labelled_quick(result: RunResult) -> RunResult:
