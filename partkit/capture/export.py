@@ -159,6 +159,7 @@ def _unlift(
                 copies[node] = attributes[target]
                 continue
             copies[node] = graph.placeholder(node.name)
+            copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
             copies[node].meta = dict(node.meta)
         elif node.op == "output":
             graph.output(tuple(_user_outputs(program, node, copies)))
