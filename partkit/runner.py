@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from partkit.errors import MachineError, MismatchError, UsageError
-from partkit.executors import require_executor
+from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, require_executor
 from partkit.job import DeviceType, Job
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
@@ -25,8 +25,8 @@ from partkit.transport.wiring import places
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
 
-ONE_PROCESS = ("split", "dispatch")
-"""Executors whose one rank computes on all devices."""
+TF32_TOLERANCE = 1e-2
+"""The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
 
 SCHEDULED = ("pipeline", "split")
 """Executors whose items can arrive at random times."""
@@ -56,6 +56,10 @@ class RunOptions:
     latency_items: int = _P95_ITEMS
     rate_per_s: float | None = None
     """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
+    timeout_s: float = 600.0
+    """Longest that ranks may take over one order before they are ended."""
+    streams: int = 1
+    """CUDA streams of executors that can deal whole items to several."""
     devices: tuple[int, ...] | None = None
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
@@ -113,18 +117,18 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     _require_runnable(plan, executor)
-    require_executor(executor)
+    require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
     if device == "cuda":
         _require_devices(device_by_place, plan)
     layout: dict[str, Any] = {"devices": device_by_place}
-    if executor == "single":
+    if executor in ON_ONE_DEVICE:
         layout = {"devices": device_by_place[:1]}
-    elif executor in ONE_PROCESS or options.devices is not None:
-        hosts = device_by_place[:1] if executor in ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
-        rank_by_place = tuple(0 if executor in ONE_PROCESS else hosts.index(index) for index in device_by_place)
+    elif executor in IN_ONE_PROCESS or options.devices is not None:
+        hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
+        rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
         layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
     return Job(
         executor=executor,
@@ -134,7 +138,9 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
         threads=options.threads or planned_threads(plan),
         num_parts=len(device_by_place),
         num_slots=plan.constraints.num_slots,
+        num_streams=options.streams,
         allow_code=options.allow_code,
+        timeout_s=options.timeout_s,
         **layout,
     )
 
@@ -203,13 +209,16 @@ def make_reference(job: Job, tell: Progress) -> Path:
 
 def check_outputs(group: Ranks, reference: Path | None) -> Check:
     """Compare a group's outputs with the reference's."""
-    dtype = group.job.model.dtype
+    spec = group.job.model
+    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
     if reference is None:
-        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=None)
+        return Check(max_abs_diff=None, tolerance=allowed, passed=None)
     replies = group.call("check", items=_CHECKED_ITEMS, path=str(reference))
     told = [reply for reply in replies if "matches" in reply]
+    if not told:
+        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=False)
     largest = max(reply["max_abs"] for reply in told)
-    tolerance = TOLERANCES[dtype] * max(1.0, largest)
+    tolerance = allowed * max(1.0, largest)
     differences = [reply["max_abs_diff"] for reply in told]
     worst = None if None in differences else max(differences)
     passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance

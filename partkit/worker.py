@@ -23,7 +23,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from partkit.errors import PartkitError, RankFailedError
+from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
@@ -184,10 +184,15 @@ class Worker:
             return [{"device": "cpu", "gpu_util_mean": None, "gpu_util_max": None, "peak_bytes": host_peak_bytes()}]
         uses: list[Reply] = []
         for index, sampler in self._samplers.items():
-            util_mean, util_max = sampler.stop()
-            peak = torch.cuda.max_memory_allocated(index)
+            seen = sampler.stop()
             uses.append(
-                {"device": f"cuda:{index}", "gpu_util_mean": util_mean, "gpu_util_max": util_max, "peak_bytes": peak}
+                {
+                    "device": f"cuda:{index}",
+                    "gpu_util_mean": seen.util_mean if seen else None,
+                    "gpu_util_max": seen.util_max if seen else None,
+                    "throttled_by": seen.throttled_by if seen else (),
+                    "peak_bytes": torch.cuda.max_memory_allocated(index),
+                }
             )
         return uses
 
@@ -271,9 +276,9 @@ def _max_abs(tensor: torch.Tensor) -> float:
 
 
 def _steady_rate(finished: list[float]) -> float | None:
-    """Outputs per second once the pipeline is full; None for too few outputs."""
+    """Outputs per second once the pipeline is full; None for too few outputs, or all of them at once."""
     skip = int(len(finished) * _SETTLED_AFTER)
-    if len(finished) - skip < 2:
+    if len(finished) - skip < 2 or finished[-1] == finished[skip]:
         return None
     return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
 
@@ -283,7 +288,8 @@ def _describe(error: BaseException, rank: int) -> Failure:
     first = text[0] if text else type(error).__name__
     is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
-        return Failure(rank, str(error), time.time(), False, error.exit_code)
+        is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
+        return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = _node_in(error)
     where = f" at node {node}" if node else ""
     return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)
