@@ -21,6 +21,7 @@ from partkit.model import ModelSpec
 from partkit.sources import parse_model
 from partkit.sources.loaded import LoadedModel
 from partkit.sources.pt2_load import STRUCTURE_FILE
+from partkit.sources.signature import with_own_tensors
 from partkit.weights import ModuleWeights, named_tensors
 
 
@@ -36,8 +37,9 @@ def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
     tensors = dict(named_tensors(module))
     if any(tensor.is_meta for tensor in tensors.values()):
         raise UsageError(f"the {name} has parameters on the meta device", hint="give them values first")
+    args, kwargs = with_own_tensors((args, dict(kwargs)))
     spec = ModelSpec(source=f"the {name}")
-    program = export_program(LoadedModel(spec, module, args, dict(kwargs), ModuleWeights(tensors)))
+    program = export_program(LoadedModel(spec, module, args, kwargs, ModuleWeights(tensors)))
     folder.mkdir(parents=True, exist_ok=True)
     handle, text = tempfile.mkstemp(dir=folder, suffix=".pt2")
     os.close(handle)

@@ -106,6 +106,10 @@ class Pipeline:
             )
         return self._map(iter(items))
 
+    def pids(self) -> dict[int, int]:
+        """Process id by rank."""
+        return self._group.pids()
+
     def close(self) -> None:
         """End the ranks; nothing is left running. Safe to call twice."""
         if not self._is_open:
