@@ -37,9 +37,9 @@ def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
     tensors = dict(named_tensors(module))
     if any(tensor.is_meta for tensor in tensors.values()):
         raise UsageError(f"the {name} has parameters on the meta device", hint="give them values first")
-    args, kwargs = with_own_tensors((args, dict(kwargs)))
+    own_args, own_kwargs = with_own_tensors((args, dict(kwargs)))
     spec = ModelSpec(source=f"the {name}")
-    program = export_program(LoadedModel(spec, module, args, kwargs, ModuleWeights(tensors)))
+    program = export_program(LoadedModel(spec, module, own_args, own_kwargs, ModuleWeights(tensors)))
     folder.mkdir(parents=True, exist_ok=True)
     handle, text = tempfile.mkstemp(dir=folder, suffix=".pt2")
     os.close(handle)
