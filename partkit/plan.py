@@ -10,6 +10,9 @@ from partkit.cluster import Cluster
 from partkit.document import Document, Record
 from partkit.model import ModelSpec
 
+NO_EXECUTOR = "none"
+"""Named by a plan whose stages send back and forth: each executor runs a stage once for an item."""
+
 
 class Send(Record):
     """Values that one stage sends to a later one for each item."""
@@ -33,6 +36,8 @@ class Stage(Record):
     compute_s: float = Field(default=0.0, ge=0)
     period_s: float = Field(default=0.0, ge=0)
     sends: tuple[Send, ...] = ()
+    recomputes: tuple[str, ...] = ()
+    """Nodes of earlier stages that this one computes again because receiving their values would take longer."""
 
 
 class Prediction(Record):
@@ -72,6 +77,14 @@ class Constraints(Record):
     """Cap by device index, as text."""
     pins: dict[str, int] = Field(default_factory=dict)
     """Stage by regular expression on module paths."""
+    keep_together: tuple[str, ...] = ()
+    """Regular expressions on module paths: nodes that match one stand in one stage."""
+    granularity: Literal["op", "layer", "module"] = "op"
+    """Where cuts may be: anywhere, between numbered layers, or between modules' calls."""
+    num_stages: int | None = Field(default=None, ge=1)
+    """Stages at most; None: as many as there are devices."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Devices that one stage may run on; None: any number."""
     num_slots: int = Field(default=2, ge=1)
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
 
@@ -92,9 +105,32 @@ class PlannerRun(Record):
     """Which algorithm made the plan and how long it took."""
 
     name: str = ""
+    asked: str = "auto"
+    """The planner that the request named."""
     seconds: float = 0.0
     detail: str = ""
     """What the planner tried and why it chose this, for people."""
+
+
+class MovedNodes(Record):
+    """Nodes that a new plan puts on another stage."""
+
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+    nodes: tuple[str, ...]
+
+
+class MeasuredRound(Record):
+    """A plan that was run, against what was predicted, and what planning again from that moved."""
+
+    predicted_s: tuple[float, ...]
+    """Compute of one item, by stage."""
+    measured_s: tuple[float, ...]
+    predicted_samples_per_s: float
+    measured_samples_per_s: float
+    """In steady state."""
+    moved: tuple[MovedNodes, ...] = ()
+    """Empty: no other cut promised more."""
 
 
 class Plan(Document):
@@ -118,6 +154,8 @@ class Plan(Document):
     profile_sha256: str = ""
     node_times: NodeTimes = NodeTimes()
     edited: bool = False
+    rounds: tuple[MeasuredRound, ...] = ()
+    """What was measured before the plan was made (``partkit plan --measure``)."""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -145,3 +183,8 @@ class Plan(Document):
     def stage_by_node(self) -> dict[str, int]:
         """Stage index of each placed node."""
         return {name: stage.index for stage in self.stages for name in stage.nodes}
+
+    @property
+    def recomputes_by_stage(self) -> dict[int, frozenset[str]]:
+        """What each stage computes again."""
+        return {stage.index: frozenset(stage.recomputes) for stage in self.stages}

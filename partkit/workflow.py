@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import statistics
 import tempfile
@@ -11,16 +10,17 @@ import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
 from partkit.archive import archive_module
 from partkit.capture import capture
 from partkit.cluster import Cluster, Device, Link, PairLink
-from partkit.document import Document, digest
-from partkit.errors import FormatError, UsageError
+from partkit.document import digest
+from partkit.errors import UsageError
 from partkit.job import DeviceType, Job
+from partkit.kept import find_kept, keep_profile, kept_path
 from partkit.launch import WorkerGroup
 from partkit.machine import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
 from partkit.measure import describe_environment
@@ -32,8 +32,6 @@ from partkit.profilers.nominal import NominalDevice, nominal_device
 from partkit.progress import Progress, silent
 from partkit.sources import load_model, parse_model
 from partkit.transport.probe import fit_link
-
-_AnyDocument = TypeVar("_AnyDocument", bound=Document)
 
 _UNCACHED = ("py:", "pt2:", "hf:")
 """Sources whose files may change under the same name."""
@@ -66,7 +64,7 @@ def profile_model(
     job = Job(executor="profile", model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
     key = _profile_key(job)
     if key is not None and not refresh:
-        known = _cached(Profile, key)
+        known = find_kept(Profile, key)
         if known is not None:
             return known
     tell(f"Profiling {spec.source}", 0, 1)
@@ -75,16 +73,16 @@ def profile_model(
         group.call("profile", path=str(path))
         profile = Profile.load(path)
     tell(f"Profiling {spec.source}", 1, 1)
-    profile.save(profile_path(profile.sha256))
+    keep_profile(profile)
     if key is not None:
-        profile.save(_cache_folder() / key)
+        profile.save(kept_path(key))
     return profile
 
 
 def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
     if isinstance(model, nn.Module):
         args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-        return archive_module(model, args, kwargs or {}, _cache_folder() / "modules")
+        return archive_module(model, args, kwargs or {}, kept_path("modules"))
     if kwargs or not isinstance(inputs, tuple) or inputs:
         raise UsageError("example inputs are for an nn.Module", hint="a named model has its own: leave them out")
     return parse_model(model) if isinstance(model, str) else model
@@ -110,7 +108,7 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
         },
     )
     tell(f"Capturing {spec.source}", 1, 1)
-    profile.save(profile_path(profile.sha256))
+    keep_profile(profile)
     return profile
 
 
@@ -131,23 +129,13 @@ def machine_cluster(
     found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
     versions = [_version("torch"), _version("partkit")]
     key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions])[:24] + ".json"
-    measured = None if refresh else _cached(Cluster, key)
+    measured = None if refresh else find_kept(Cluster, key)
     if measured is None:
         (progress or silent)("Measuring links", 0, 1)
         measured = _measure_links(kind, found, num_threads)
-        measured.save(_cache_folder() / key)
+        measured.save(kept_path(key))
         (progress or silent)("Measuring links", 1, 1)
     return _sized(measured, num_devices)
-
-
-def profile_path(sha256: str) -> Path:
-    """Where the profile with this digest is kept."""
-    return _cache_folder() / f"profile-{sha256[:24]}.json"
-
-
-def find_profile(sha256: str) -> Profile | None:
-    """The kept profile with this digest, if this machine has it."""
-    return _cached(Profile, profile_path(sha256).name)
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -222,27 +210,12 @@ def _sized(measured: Cluster, num_devices: int) -> Cluster:
 # --- cache --------------------------------------------------------------------------------------------------
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "partkit"
-
-
 def _profile_key(job: Job) -> str | None:
     if job.model.source.startswith(_UNCACHED):
         return None
     versions = [_version(package) for package in ("torch", "transformers", "timm", "partkit")]
     data = [job.model.model_dump(mode="json"), job.device, job.threads, socket.gethostname(), versions]
     return f"key-{digest(data)[:24]}.json"
-
-
-def _cached(document: type[_AnyDocument], name: str) -> _AnyDocument | None:
-    path = _cache_folder() / name
-    if not path.is_file():
-        return None
-    try:
-        return document.load(path)
-    except FormatError:  # written by another version of partkit: as good as absent
-        return None
 
 
 def _version(package: str) -> str | None:

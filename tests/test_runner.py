@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from partkit.errors import MachineError, RankFailedError, UsageError
+from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
 from partkit.machine import num_cuda_devices
 from partkit.runner import RunOptions, run_plan
 from tests.planned import plan_of
@@ -75,6 +75,17 @@ def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as raised:
         run_plan(plan_of("bert-tiny", 2, executor="teleport"), QUICK)
     assert raised.value.message == "there is no executor 'teleport'"
+
+
+@pytest.mark.parametrize("executor", ["none", "pipeline"])
+def test_a_plan_whose_stages_send_back_and_forth_is_refused_before_anything_starts(executor: str) -> None:
+    plan = plan_of("bert-tiny", 2).model_copy(update={"contiguous": False, "executor": executor})
+    with pytest.raises(MismatchError) as caught:
+        run_plan(plan)
+    assert str(caught.value) == (
+        "no executor can run this plan of 2 stages: they send values back and forth, and each runs once for an item; "
+        "plan again without --non-contiguous"
+    )
 
 
 @pytest.mark.skipif(num_cuda_devices() > 0, reason="this machine has CUDA devices")

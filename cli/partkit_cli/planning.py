@@ -47,11 +47,19 @@ def profile_of(
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """A plan of ``profile`` for the cluster that the options name, else for this machine."""
-    from partkit.measure import describe_environment
+    from partkit.kept import keep_profile
     from partkit.planners import plan_as_asked
 
-    cluster = _cluster(profile, planning, machine, output)
+    cluster = cluster_for(profile, planning, machine, output)
     plan = plan_as_asked(profile, cluster, planning.request(cluster))
+    keep_profile(profile)
+    return with_provenance(plan)
+
+
+def with_provenance(plan: Plan) -> Plan:
+    """``plan`` with when, where and by what it was made."""
+    from partkit.measure import describe_environment
+
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
 
@@ -80,7 +88,8 @@ def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
     return written
 
 
-def _cluster(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
+def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
+    """The cluster that the options name, else this machine with as many devices as the stages may take."""
     if planning.cluster is not None:
         from partkit.clusters import load_cluster
 
@@ -88,7 +97,7 @@ def _cluster(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
     _require_cluster_where_analytic(profile)
     device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
     num_devices = planning.num_stages
-    if num_devices is None or planning.replicate:
+    if num_devices is None or planning.max_replicas != 1:
         num_devices = _num_devices(device)
     from partkit.workflow import machine_cluster
 

@@ -25,7 +25,7 @@ from partkit.executors.stage_runner import StageRunner
 from partkit.executors.stage_stream import StageStream
 from partkit.items import ItemForm
 from partkit.machine import num_cores
-from partkit.stages import StageGraph, cut, materialise
+from partkit.stages import StageGraph, cut_plan, materialise
 from partkit.transport.host import HostFeed, Source
 from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Place, Wiring, places
@@ -51,7 +51,7 @@ class PipelineExecutor:
         captured = capture_job_model(self._job, loaded)
         self._form = ItemForm(captured)
         read = tensor_reader(loaded, captured)
-        stages = cut(captured, self._plan.stage_by_node, len(self._plan.stages))
+        stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
         wiring = Wiring(stages, self._places, self._context.rank, num_slots=self._job.num_slots, compute=compute)
         for place in self._mine:

@@ -68,11 +68,15 @@ class WholeModelExecutor:
         return self._module(*args, **kwargs)
 
     def stage_s(self) -> dict[int, float]:
-        """Seconds of a whole item."""
+        """Seconds of a whole item, where one rank alone is the plan's only stage.
+
+        Ranks that compute together would have to agree on the number of calls.
+        """
+        if self._context.world_size > 1 or self._job.plan is None or len(self._job.plan.stages) > 1:
+            return {}
         with torch.no_grad():
             seconds = call_s(lambda: self.forward(0), self._context.device, shared=False)
-        is_stage = self._job.plan is not None and len(self._job.plan.stages) == 1
-        return {0: seconds} if is_stage and self._context.rank == 0 else {}
+        return {0: seconds}
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""

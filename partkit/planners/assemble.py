@@ -7,14 +7,16 @@ import numpy as np
 from partkit.cost import Assignment, Costs, stage_param_bytes, stage_peak_bytes
 from partkit.graph import Graph
 from partkit.model import ModelSpec
+from partkit.module_paths import block_of
 from partkit.plan import Prediction, Send, Stage
-from partkit.planners.blocks import layer_path
+from partkit.sending import Sending
 
 
-def plan_stages(graph: Graph, assignment: Assignment, costs: Costs, *, num_slots: int) -> tuple[Stage, ...]:
-    """The stages of a plan with all their figures. O(nodes + uses)."""
-    param_bytes = stage_param_bytes(graph, assignment)
-    peak_bytes = stage_peak_bytes(graph, assignment, costs.traffic, num_slots=num_slots)
+def plan_stages(graph: Graph, assignment: Assignment, sending: Sending, *, num_slots: int) -> tuple[Stage, ...]:
+    """The stages of a plan with all their figures, what they recompute included. O(nodes + uses)."""
+    costs = sending.costs
+    param_bytes = stage_param_bytes(sending.graph, sending.assignment)
+    peak_bytes = stage_peak_bytes(sending.graph, sending.assignment, costs.traffic, num_slots=num_slots)
     stages = []
     for index, devices in enumerate(assignment.devices):
         members = [graph.nodes[node] for node in np.flatnonzero(assignment.stage_of == index).tolist()]
@@ -22,20 +24,21 @@ def plan_stages(graph: Graph, assignment: Assignment, costs: Costs, *, num_slots
             Stage(
                 index=index,
                 devices=devices,
-                modules=tuple(dict.fromkeys(layer_path(node.module) for node in members if node.module)),
+                modules=tuple(dict.fromkeys(block_of(node.module) for node in members if node.module)),
                 nodes=tuple(node.name for node in members),
                 param_bytes=round(param_bytes[index]),
                 peak_bytes=round(peak_bytes[index]),
                 compute_s=float(costs.compute_s[index]),
                 period_s=float(costs.stage_period_s[index]),
-                sends=_sends(graph, costs, index),
+                sends=_sends(sending, index),
+                recomputes=tuple(graph.nodes[node].name for node, stage in sending.copies if stage == index),
             )
         )
     return tuple(stages)
 
 
-def _sends(graph: Graph, costs: Costs, stage: int) -> tuple[Send, ...]:
-    traffic = costs.traffic
+def _sends(sending: Sending, stage: int) -> tuple[Send, ...]:
+    traffic, graph = sending.costs.traffic, sending.graph
     mine = traffic.source == stage
     sends = []
     for target in np.unique(traffic.target[mine]).tolist():

@@ -5,52 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from partkit.cost import Assignment, Costs, evaluate
-from partkit.document import Record
+from partkit.explanation import CrossingValue, CutExplanation, Move
 from partkit.graph import Graph, build_graph
 from partkit.plan import Plan
-from partkit.planners.check import assignment_of_plan
+from partkit.planners.check import assignment_of_plan, sending_of_plan
 from partkit.profile import Profile
-
-
-class CrossingValue(Record):
-    """A value that crosses a cut."""
-
-    name: str
-    bytes: int
-    source: int
-    """Stage that makes it."""
-    targets: tuple[int, ...]
-    """Stages after the cut that read it."""
-
-
-class Move(Record):
-    """What moving one node over a cut would do."""
-
-    node: str
-    source: int
-    target: int
-    """Stages that the node would leave and enter."""
-    period_s: float
-    """The plan's period after the move."""
-    change: float
-    """That period over the plan's own, less one."""
-
-
-class CutExplanation(Record):
-    """One cut, between stages ``before`` and ``before + 1``."""
-
-    before: int
-    values: tuple[CrossingValue, ...]
-    """What crosses it, also where it only passes by on its way to a later stage."""
-    bytes: int
-    compute_before_s: float
-    compute_after_s: float
-    period_before_s: float
-    period_after_s: float
-    earlier: Move | None
-    """Cut one node earlier: the best last node of the stage before goes to the stage after. None: no node may."""
-    later: Move | None
-    """Cut one node later: the best first node of the stage after goes to the stage before."""
+from partkit.sending import Sending
 
 
 def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
@@ -58,11 +18,14 @@ def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
     graph = build_graph(profile)
     assignment = assignment_of_plan(plan, graph)
     costs = evaluate(graph, plan.cluster, assignment)
-    return tuple(_explain(plan, graph, assignment, costs, before) for before in range(len(plan.stages) - 1))
+    sending = sending_of_plan(plan, graph)
+    return tuple(_explain(plan, graph, assignment, costs, sending, before) for before in range(len(plan.stages) - 1))
 
 
-def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, before: int) -> CutExplanation:
-    traffic = costs.traffic
+def _explain(
+    plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, sending: Sending, before: int
+) -> CutExplanation:
+    traffic, sent = sending.costs.traffic, sending.graph
     over = (np.minimum(traffic.source, traffic.target) <= before) & (
         np.maximum(traffic.source, traffic.target) > before
     )
@@ -71,9 +34,9 @@ def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, bef
         targets.setdefault(value, []).append(target)
     values = tuple(
         CrossingValue(
-            name=graph.nodes[value].name,
-            bytes=graph.nodes[value].output_bytes,
-            source=int(assignment.stage_of[value]),
+            name=sent.nodes[value].name,
+            bytes=sent.nodes[value].output_bytes,
+            source=int(sending.assignment.stage_of[value]),
             targets=tuple(readers),
         )
         for value, readers in targets.items()
@@ -82,10 +45,10 @@ def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, bef
         before=before,
         values=values,
         bytes=sum(value.bytes for value in values),
-        compute_before_s=float(costs.compute_s[before]),
-        compute_after_s=float(costs.compute_s[before + 1]),
-        period_before_s=float(costs.stage_period_s[before]),
-        period_after_s=float(costs.stage_period_s[before + 1]),
+        compute_before_s=float(sending.costs.compute_s[before]),
+        compute_after_s=float(sending.costs.compute_s[before + 1]),
+        period_before_s=float(sending.costs.stage_period_s[before]),
+        period_after_s=float(sending.costs.stage_period_s[before + 1]),
         earlier=_best_move(plan, graph, assignment, costs, (before, before + 1)),
         later=_best_move(plan, graph, assignment, costs, (before + 1, before)),
     )
@@ -100,10 +63,18 @@ def _best_move(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, w
         stage_of[node] = target
         if not (stage_of == source).any():
             continue
-        period_s = evaluate(graph, plan.cluster, Assignment(stage_of, assignment.devices)).period_s
-        change = period_s / costs.period_s - 1 if costs.period_s > 0 else 0.0
-        moves.append(Move(node=graph.nodes[node].name, source=source, target=target, period_s=period_s, change=change))
-    return min(moves, key=lambda move: move.period_s, default=None)
+        moved = evaluate(graph, plan.cluster, Assignment(stage_of, assignment.devices))
+        moves.append(
+            Move(
+                node=graph.nodes[node].name,
+                source=source,
+                target=target,
+                period_s=moved.period_s,
+                pair_period_s=float(moved.stage_period_s[[source, target]].max()),
+                change=moved.period_s / costs.period_s - 1 if costs.period_s > 0 else 0.0,
+            )
+        )
+    return min(moves, key=lambda move: (move.period_s, move.pair_period_s), default=None)
 
 
 def _movable(graph: Graph, assignment: Assignment, source: int, target: int) -> list[int]:

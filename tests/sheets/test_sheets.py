@@ -33,7 +33,7 @@ def test_a_plan_without_bound_claims_none():
 
 def test_a_plan_edited_by_hand_or_not_contiguous_is_labelled():
     assert sheet_of(_load("plan", edited=True, contiguous=False)).notes[2:] == (
-        "stages are not contiguous in any one order of the nodes",
+        "stages are not contiguous in any one order of the nodes: no executor can run them",
         "edited by hand",
     )
 

@@ -66,7 +66,8 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
 
     if path is not None:
         return Profile.load(path)
-    from partkit.workflow import find_profile, profile_model
+    from partkit.kept import find_profile
+    from partkit.workflow import profile_model
 
     kept = find_profile(plan.profile_sha256)
     if kept is not None:
