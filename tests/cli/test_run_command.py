@@ -44,11 +44,11 @@ def test_options_reach_the_library(partkit, library):
     ("options", "message"),
     [
         (
-            ["--inputs", "in.safetensors"],
+            ["--inputs", "in"],
             "--inputs and --outputs go together; give both, or neither to measure the plan",
         ),
         (
-            ["--inputs", "in.safetensors", "--outputs", "out.safetensors", "--items", "3"],
+            ["--inputs", "in", "--outputs", "out", "--items", "3"],
             "--inputs runs each item once and measures nothing; leave the other options out",
         ),
     ],
