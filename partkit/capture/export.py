@@ -58,6 +58,11 @@ def capture(loaded: LoadedModel) -> Capture:
     return replace(captured, spec=spec)
 
 
+def export_program(loaded: LoadedModel) -> ExportedProgram:
+    """The model's exported program as torch.export gives it. Raises :class:`CaptureError`."""
+    return _export(loaded)
+
+
 # --- export -----------------------------------------------------------------------------------------------
 
 
