@@ -22,6 +22,10 @@ class Job(Record):
     device: DeviceType = "cpu"
     devices: tuple[int, ...] = (0,)
     """Device index of each rank."""
+    host_by_place: tuple[int, ...] = ()
+    """Rank that hosts each place (stage by stage, replica by replica); empty: each has a rank of its own."""
+    device_by_place: tuple[int, ...] = ()
+    """Device index of each place; empty: its rank's."""
     threads: int = Field(default=1, ge=1)
     """Intra-op threads of each rank on the CPU."""
     num_slots: int = Field(default=2, ge=1)
@@ -30,6 +34,8 @@ class Job(Record):
     """Distinct synthetic items that a run cycles through."""
     num_parts: int = Field(default=1, ge=1)
     """Devices that an executor within one process spreads the model over."""
+    num_streams: int = Field(default=1, ge=1)
+    """CUDA streams that executors of whole items deal their items to, where they can."""
     allow_code: bool = False
     timeout_s: float = Field(default=600.0, gt=0)
 
@@ -37,3 +43,10 @@ class Job(Record):
     def num_ranks(self) -> int:
         """Processes in the group."""
         return len(self.devices)
+
+    def devices_of(self, rank: int) -> tuple[int, ...]:
+        """Device indexes that a rank computes on."""
+        if not self.device_by_place:
+            return (self.devices[rank],)
+        hosts = self.host_by_place
+        return tuple(sorted({index for host, index in zip(hosts, self.device_by_place, strict=True) if host == rank}))

@@ -28,7 +28,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, Std, start_processes
 
-from partkit.errors import MachineError, RankFailedError
+from partkit.errors import MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
 
 Reply = dict[str, Any]
@@ -48,6 +48,8 @@ class Failure:
     is_consequence: bool
     """True where the rank only lost a peer."""
     exit_code: int = 5
+    is_unsupported: bool = False
+    """True where the executor cannot run the model here, whatever the rank does."""
 
 
 class Ranks(Protocol):
@@ -83,7 +85,8 @@ class WorkerGroup:
         """Give all ranks an order and return their answers by rank.
 
         Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
-        (the job's ``timeout_s`` by default).
+        (the job's ``timeout_s`` by default), and :class:`UnsupportedError` where a rank said that it cannot
+        run the model.
         """
         number = self.post(action, **payload)
         return self.collect(number, timeout_s=timeout_s)
@@ -161,7 +164,8 @@ class WorkerGroup:
         world, threads = str(self.job.num_ranks), str(self.job.threads)
         package_root = str(Path(__file__).resolve().parent.parent)
         paths = [package_root, str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        return {
+        apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self._shares_a_gpu() else {}
+        return apart | {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
             "WORLD_SIZE": world,
@@ -174,7 +178,11 @@ class WorkerGroup:
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
         }
 
-    def _first_cause(self, codes: dict[int, int | None]) -> RankFailedError:
+    def _shares_a_gpu(self) -> bool:
+        """True where NCCL would refuse the group: it takes two ranks of one host on one GPU for a mistake."""
+        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
+
+    def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
         where = f"the log is in {self.log_dir}"
         told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
         for rank, code in sorted(codes.items()):
@@ -182,6 +190,8 @@ class WorkerGroup:
                 name = signal.Signals(-code).name
                 return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
         if told:
+            if told[0].is_unsupported:
+                return UnsupportedError(told[0].message)
             if told[0].exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
                 error = RankFailedError(told[0].message)
                 error.exit_code = told[0].exit_code

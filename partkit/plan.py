@@ -36,6 +36,8 @@ class Stage(Record):
     compute_s: float = Field(default=0.0, ge=0)
     period_s: float = Field(default=0.0, ge=0)
     sends: tuple[Send, ...] = ()
+    recomputes: tuple[str, ...] = ()
+    """Nodes of earlier stages that this one computes again because receiving their values would take longer."""
 
 
 class Prediction(Record):
@@ -85,6 +87,18 @@ class Constraints(Record):
     """Devices that one stage may run on; None: any number."""
     num_slots: int = Field(default=2, ge=1)
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
+
+
+class NodeTimes(Record):
+    """Where the node times behind a plan's figures come from: its profile's ``method`` and device."""
+
+    method: str = ""
+    device: str = ""
+
+    @property
+    def is_analytic(self) -> bool:
+        """True where nothing was measured."""
+        return self.method == "analytic"
 
 
 class PlannerRun(Record):
@@ -138,6 +152,7 @@ class Plan(Document):
     contiguous: bool = True
     planner: PlannerRun = PlannerRun()
     profile_sha256: str = ""
+    node_times: NodeTimes = NodeTimes()
     edited: bool = False
     rounds: tuple[MeasuredRound, ...] = ()
     """What was measured before the plan was made (``partkit plan --measure``)."""
@@ -168,3 +183,8 @@ class Plan(Document):
     def stage_by_node(self) -> dict[str, int]:
         """Stage index of each placed node."""
         return {name: stage.index for stage in self.stages for name in stage.nodes}
+
+    @property
+    def recomputes_by_stage(self) -> dict[int, frozenset[str]]:
+        """What each stage computes again."""
+        return {stage.index: frozenset(stage.recomputes) for stage in self.stages}

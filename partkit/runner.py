@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from partkit.errors import MachineError, MismatchError
-from partkit.executors import require_executor
+from partkit.errors import MachineError, MismatchError, UsageError
+from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, require_executor
 from partkit.job import DeviceType, Job
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
@@ -17,10 +18,18 @@ from partkit.measure import describe_environment, percentile
 from partkit.plan import NO_EXECUTOR, Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+from partkit.sources import require_consent
 from partkit.torchrun import is_one_host, join, started_by_launcher
+from partkit.transport.wiring import places
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
+
+TF32_TOLERANCE = 1e-2
+"""The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
+
+SCHEDULED = ("pipeline", "split")
+"""Executors whose items can arrive at random times."""
 
 _CHECKED_ITEMS = 4
 _WARM_ITEMS = 6
@@ -45,6 +54,14 @@ class RunOptions:
     port: int | None = None
     allow_code: bool = False
     latency_items: int = _P95_ITEMS
+    rate_per_s: float | None = None
+    """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
+    timeout_s: float = 600.0
+    """Longest that ranks may take over one order before they are ended."""
+    streams: int = 1
+    """CUDA streams of executors that can deal whole items to several."""
+    devices: tuple[int, ...] | None = None
+    """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
 
 def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult | None:
@@ -56,6 +73,10 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
     """
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
+    if options.rate_per_s is not None and plan.executor not in SCHEDULED:
+        raise UsageError(
+            f"items cannot arrive at a rate with {plan.executor}", hint=f"use {' or '.join(SCHEDULED)}, or leave it out"
+        )
     if started_by_launcher():
         group = join(job)
         if group is None:
@@ -72,7 +93,7 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
     reference = make_reference(group.job, tell) if options.check and can_check else None
     try:
         tell("Loading stages", 1, 4)
-        group.call("load")
+        loaded = group.call("load")
         tell("Checking outputs", 2, 4)
         check = check_outputs(group, reference)
     finally:
@@ -82,9 +103,11 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
     measured = measure_group(group, options)
     tell("Measuring", 4, 4)
     environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
-    warnings = _warnings(plan, group.job, measured)
+    warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply["warnings"] for reply in loaded))]
     if options.check and not can_check:
         warnings.append("outputs were not checked: the ranks are on several hosts")
+    if options.rate_per_s is not None:
+        warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return _result(plan, group.job, check, measured, environment, warnings)
 
 
@@ -94,27 +117,47 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     _require_runnable(plan, executor)
-    require_executor(executor)
+    require_executor(executor, allow_code=options.allow_code)
+    require_consent(plan.model, allow_code=options.allow_code)
     device = _device_for(plan, options.device)
-    devices = tuple(index for stage in plan.stages for index in stage.devices)
+    device_by_place = _devices(plan, options.devices)
     if device == "cuda":
-        _require_devices(devices, plan)
-    whole = executor in ("single", "dispatch")
+        _require_devices(device_by_place, plan)
+    layout: dict[str, Any] = {"devices": device_by_place}
+    if executor in ON_ONE_DEVICE:
+        layout = {"devices": device_by_place[:1]}
+    elif executor in IN_ONE_PROCESS or options.devices is not None:
+        hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
+        rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
+        layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
     return Job(
         executor=executor,
         model=plan.model,
         plan=plan,
         device=device,
-        devices=devices[:1] if whole else devices,
         threads=options.threads or planned_threads(plan),
-        num_parts=len(devices),
+        num_parts=len(device_by_place),
+        num_slots=plan.constraints.num_slots,
+        num_streams=options.streams,
         allow_code=options.allow_code,
+        timeout_s=options.timeout_s,
+        **layout,
     )
+
+
+def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
+    planned = tuple(index for stage in plan.stages for index in stage.devices)
+    if asked is not None and len(asked) != len(planned):
+        raise UsageError(
+            f"{len(asked)} devices were given for a plan of {len(planned)} places",
+            hint=f"give one for each stage (and replica), as in --devices {','.join(map(str, planned))}",
+        )
+    return planned if asked is None else asked
 
 
 def _require_runnable(plan: Plan, executor: str) -> None:
     """Stages that wait for each other within one item would do so for ever."""
-    if executor in ("pipeline", NO_EXECUTOR) and not plan.contiguous:
+    if executor in ("pipeline", "split", NO_EXECUTOR) and not plan.contiguous:
         raise MismatchError(
             f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
             "runs once for an item",
@@ -166,13 +209,16 @@ def make_reference(job: Job, tell: Progress) -> Path:
 
 def check_outputs(group: Ranks, reference: Path | None) -> Check:
     """Compare a group's outputs with the reference's."""
-    dtype = group.job.model.dtype
+    spec = group.job.model
+    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
     if reference is None:
-        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=None)
+        return Check(max_abs_diff=None, tolerance=allowed, passed=None)
     replies = group.call("check", items=_CHECKED_ITEMS, path=str(reference))
     told = [reply for reply in replies if "matches" in reply]
+    if not told:
+        return Check(max_abs_diff=None, tolerance=allowed, passed=False)
     largest = max(reply["max_abs"] for reply in told)
-    tolerance = TOLERANCES[dtype] * max(1.0, largest)
+    tolerance = allowed * max(1.0, largest)
     differences = [reply["max_abs_diff"] for reply in told]
     worst = None if None in differences else max(differences)
     passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance
@@ -183,7 +229,8 @@ def check_outputs(group: Ranks, reference: Path | None) -> Check:
 class Measured:
     """What a group told of its timed runs, by rank."""
 
-    stage_s: list[float | None]
+    stage_s: dict[int, float]
+    """Seconds by place."""
     runs: list[Reply]
     items: int
     samples_per_s: float
@@ -193,14 +240,26 @@ class Measured:
 
 def measure_group(group: Ranks, options: RunOptions) -> Measured:
     """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
-    stage_s = [reply["seconds"] for reply in group.call("stage")]
+    replies = group.call("stage")
+    stage_s = {int(place): seconds for reply in replies for place, seconds in reply["seconds"].items()}
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
+    if options.rate_per_s is not None:
+        return _measure_at_rate(group, options, options.rate_per_s, stage_s)
     items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.model.batch))
     runs = group.call("run", items=items)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
     single = group.call("run", items=num_single, one_at_a_time=True)
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(single))
+
+
+def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage_s: dict[int, float]) -> Measured:
+    """Items that arrive as a Poisson process; their latency counts from the arrival, queueing included."""
+    per_s = rate_per_s / group.job.model.batch
+    items = options.items or max(_MIN_ITEMS, math.ceil(per_s * (options.seconds or _SECONDS)))
+    runs = group.call("run", items=items, rate_per_s=per_s)
+    samples_per_s, steady_per_s = overall_rate(runs, group.job)
+    return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(runs))
 
 
 def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
@@ -217,12 +276,17 @@ def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
 def latencies(runs: Sequence[Reply]) -> list[float]:
     """Seconds from entry to output of items that ran one at a time."""
     if all(run["entered_at"] and run["finished_at"] for run in runs):  # every rank runs whole items of its own
-        pairs = [pair for run in runs for pair in zip(run["entered_at"], run["finished_at"], strict=True)]
-    else:
-        entered = sorted(at for run in runs for at in run["entered_at"])
-        finished = sorted(at for run in runs for at in run["finished_at"])
-        pairs = list(zip(entered, finished, strict=True))
-    return [finish - enter for enter, finish in pairs]
+        return [end - begin for run in runs for begin, end in _times(run["entered_at"], run["finished_at"])]
+    entered = [pair for run in runs for pair in run["entered_at"]]
+    finished = [pair for run in runs for pair in run["finished_at"]]
+    return [end - begin for begin, end in _times(entered, finished)]
+
+
+def _times(entered: Sequence[tuple[int, float]], finished: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    """First entry and last end of each item; an item may enter at several stages."""
+    begin = dict(sorted(entered, key=lambda pair: pair[1], reverse=True))
+    end = dict(sorted(finished, key=lambda pair: pair[1]))
+    return [(begin[item], end[item]) for item in end]
 
 
 def _result(
@@ -247,33 +311,27 @@ def _result(
         stages=stages,
         bottleneck_efficiency=None if slowest is None else steady * slowest / job.model.batch,
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
-        ranks=tuple(rank_use(job, rank, run) for rank, run in enumerate(measured.runs)),
+        ranks=tuple(use for rank, run in enumerate(measured.runs) for use in rank_uses(rank, run)),
         environment=environment,
         warnings=tuple(warnings),
     )
 
 
-def _stage_times(plan: Plan, stage_s: Sequence[float | None]) -> tuple[StageTime, ...]:
-    times, rank = [], 0
-    for stage in plan.stages:
-        replicas = [seconds for seconds in stage_s[rank : rank + len(stage.devices)] if seconds is not None]
-        rank += len(stage.devices)
-        if replicas:
-            times.append(StageTime(index=stage.index, predicted_s=stage.compute_s, measured_s=max(replicas)))
-    return tuple(times)
-
-
-def rank_use(job: Job, rank: int, run: Reply) -> RankUse:
-    """One rank's part of a run result."""
-    return RankUse(
-        rank=rank,
-        device="cpu" if job.device == "cpu" else f"cuda:{job.devices[rank]}",
-        busy=run["busy"],
-        gpu_util_mean=run["gpu_util_mean"],
-        gpu_util_max=run["gpu_util_max"],
-        peak_bytes=run["peak_bytes"],
-        host_peak_bytes=run["host_peak_bytes"],
+def _stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, ...]:
+    """Of each stage its slowest replica's time."""
+    slowest: dict[int, float] = {}
+    for place in places(plan):
+        if place.index in stage_s:
+            slowest[place.stage] = max(slowest.get(place.stage, 0.0), stage_s[place.index])
+    return tuple(
+        StageTime(index=index, predicted_s=plan.stages[index].compute_s, measured_s=seconds)
+        for index, seconds in slowest.items()
     )
+
+
+def rank_uses(rank: int, run: Reply) -> list[RankUse]:
+    """One rank's part of a run result, by device that it computes on."""
+    return [RankUse(rank=rank, busy=run["busy"], host_peak_bytes=run["host_peak_bytes"], **use) for use in run["uses"]]
 
 
 def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
@@ -287,6 +345,10 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")
+    if plan.node_times.is_analytic:
+        told.append(
+            f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
+        )
     if len(measured.latencies_s) < _P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

@@ -8,13 +8,14 @@ import linecache
 import os
 import re
 import signal
+import statistics
 import sys
 import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -22,11 +23,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from partkit.errors import PartkitError, RankFailedError
+from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
-from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
-from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
+from partkit.executors.protocol import Leaves, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.job import Job
 from partkit.launch import Failure, Reply, connect, serve, write_failure
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
@@ -75,19 +76,24 @@ class Worker:
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
         torch.set_num_threads(job.threads)
+        torch.set_float32_matmul_precision("high" if job.model.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = job.model.tf32
         timeout = timedelta(seconds=job.timeout_s)
         backend = "cpu:gloo,cuda:nccl" if job.device == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
         control = dist.new_group(backend="gloo", timeout=timeout)
         self._context = RankContext(job, rank, world_size, device, control)
         self._executor: Executor | None = None
-        self._sampler = GpuSampler(device.index if device.type == "cuda" else None)
+        own = job.devices_of(rank) if job.device_by_place or device_index is None else (device_index,)
+        self._samplers = {index: GpuSampler(index) for index in own} if device.type == "cuda" else {}
         self._actions: dict[str, Callable[..., Reply]] = {
             "load": self._load,
             "reference": self._reference,
             "check": self._check,
             "stage": self._stage,
             "run": self._run,
+            "open_stream": self._open_stream,
+            "stream": self._stream,
             "profile": self._profile,
             "links": self._links,
             "environment": lambda: describe_environment(),
@@ -110,7 +116,11 @@ class Worker:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
-        return {"seconds": time.perf_counter() - begin, "data_parallel": self._executor.is_data_parallel}
+        return {
+            "seconds": time.perf_counter() - begin,
+            "data_parallel": self._executor.is_data_parallel,
+            "warnings": self._executor.warnings,
+        }
 
     def _reference(self, items: int, path: str) -> Reply:
         """Run items and write their outputs for other groups to check against."""
@@ -139,29 +149,62 @@ class Worker:
         return {"max_abs_diff": worst if finite else None, "max_abs": largest, "matches": matches and finite}
 
     def _stage(self) -> Reply:
-        return {"seconds": self._ready().stage_s()}
+        """Seconds of each place that this rank hosts."""
+        return {"seconds": {str(place): seconds for place, seconds in self._ready().stage_s().items()}}
 
-    def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
+    def _run(self, items: int, one_at_a_time: bool = False, rate_per_s: float | None = None) -> Reply:
         """A timed run; rates of this rank's own outputs."""
-        self._sampler.start()
-        trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
-        util_mean, util_max = self._sampler.stop()
-        device = self._context.device
-        peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else host_peak_bytes()
+        for sampler in self._samplers.values():
+            sampler.start()
+        if rate_per_s is None:
+            trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
+        else:
+            scheduled = cast("ScheduledExecutor", self._ready())
+            trace = scheduled.run_at_rate(range(items), rate_per_s=rate_per_s, seed=0)
+        uses = self._device_uses()
         reply: Reply = {
             "begin": trace.begin,
             "end": trace.end,
             "busy": trace.busy_s / (trace.end - trace.begin),
             "finished": len(trace.finished),
-            "steady_per_s": _steady_rate(trace.finished),
-            "gpu_util_mean": util_mean,
-            "gpu_util_max": util_max,
-            "peak_bytes": peak,
+            "steady_per_s": _steady_rate(list(trace.finished.values())),
+            "uses": uses,
+            "gpu_util_mean": _mean([use["gpu_util_mean"] for use in uses]),
+            "gpu_util_max": max((use["gpu_util_max"] or 0.0 for use in uses), default=None) if self._samplers else None,
+            "peak_bytes": max(use["peak_bytes"] for use in uses),
             "host_peak_bytes": host_peak_bytes(),
         }
-        if one_at_a_time:
-            reply |= {"entered_at": trace.entered, "finished_at": trace.finished}
+        if one_at_a_time or rate_per_s is not None:
+            reply |= {"entered_at": list(trace.entered.items()), "finished_at": list(trace.finished.items())}
         return reply
+
+    def _device_uses(self) -> list[Reply]:
+        """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
+        if not self._samplers:
+            nothing = {"gpu_util_mean": None, "gpu_util_max": None, "throttled_by": ()}
+            return [{"device": "cpu", "peak_bytes": host_peak_bytes(), **nothing}]
+        uses: list[Reply] = []
+        for index, sampler in self._samplers.items():
+            seen = sampler.stop()
+            uses.append(
+                {
+                    "device": f"cuda:{index}",
+                    "gpu_util_mean": seen.util_mean if seen else None,
+                    "gpu_util_max": seen.util_max if seen else None,
+                    "throttled_by": seen.throttled_by if seen else (),
+                    "peak_bytes": torch.cuda.max_memory_allocated(index),
+                }
+            )
+        return uses
+
+    def _open_stream(self, folder: str, num_slots: int) -> Reply:
+        cast("StreamingExecutor", self._ready()).open_stream(Path(folder), num_slots)
+        return {}
+
+    def _stream(self) -> Reply:
+        """A program's own items, until it ends them."""
+        cast("StreamingExecutor", self._ready()).stream()
+        return {}
 
     def _profile(self, path: str) -> Reply:
         """Measure every node of the model on this rank's device and write the profile."""
@@ -174,7 +217,7 @@ class Worker:
         (whole,) = cut(captured, dict.fromkeys(placed, 0), 1)
         module = materialise(whole, captured, tensor_reader(loaded, captured), device)
         inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
-        measured = measure_nodes(module, inputs)
+        measured = measure_nodes(module, inputs, as_run=runnable(module, job.model))
         settle(device)
         on_cuda = device.type == "cuda"
         name = torch.cuda.get_device_name(device) if on_cuda else describe_environment()["cpu"]
@@ -213,6 +256,11 @@ class Worker:
         return self._executor
 
 
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
 def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:
     def numbered(leaves: Leaves) -> list[tuple[int, torch.Tensor]]:
         return [(index, leaf) for index, leaf in enumerate(leaves) if leaf is not None]
@@ -229,9 +277,9 @@ def _max_abs(tensor: torch.Tensor) -> float:
 
 
 def _steady_rate(finished: list[float]) -> float | None:
-    """Outputs per second once the pipeline is full; None for too few outputs."""
+    """Outputs per second once the pipeline is full; None for too few outputs, or all of them at once."""
     skip = int(len(finished) * _SETTLED_AFTER)
-    if len(finished) - skip < 2:
+    if len(finished) - skip < 2 or finished[-1] == finished[skip]:
         return None
     return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
 
@@ -241,7 +289,8 @@ def _describe(error: BaseException, rank: int) -> Failure:
     first = text[0] if text else type(error).__name__
     is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
-        return Failure(rank, str(error), time.time(), False, error.exit_code)
+        is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
+        return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = _node_in(error)
     where = f" at node {node}" if node else ""
     return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from partkit.errors import MachineError, MismatchError, UsageError
+from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
 from partkit.machine import num_cuda_devices
 from partkit.runner import RunOptions, run_plan
 from tests.planned import plan_of
@@ -37,6 +39,36 @@ def test_every_other_executor_gives_the_unsplit_models_outputs(executor: str) ->
     assert result is not None
     assert result.check.passed is True
     assert len(result.ranks) == (2 if executor == "fsdp" else 1)
+
+
+def test_a_plan_that_names_code_starts_nothing_without_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 2)
+    monkeypatch.setattr("partkit.runner.WorkerGroup", None)  # starting ranks would raise
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan, QUICK)
+    assert str(raised.value) == (
+        "the plan runs code of its own (py:tests.sample_models:skips), which needs consent; "
+        "read that code, then add --allow-code"
+    )
+
+
+def test_a_damaged_checkpoint_ends_a_run_before_any_item(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        num_hidden_layers=2, num_attention_heads=2, hidden_size=16, intermediate_size=32, vocab_size=50
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    plan = plan_of(f"hf:{tmp_path}", 2)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.norm.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(RankFailedError) as raised:
+        run_plan(plan, RunOptions(device="cpu", items=12, check=False))
+    assert raised.value.exit_code == 2
+    assert str(raised.value) == (
+        f"{file} has no tensor for 'model.norm.weight' of LlamaForCausalLM; "
+        "the checkpoint is of another model or task, or incomplete"
+    )
 
 
 def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
@@ -87,3 +119,42 @@ def test_torchrun_with_the_wrong_number_of_ranks_says_so(tmp_path: Path) -> None
     done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 1)
     assert done.returncode != 0
     assert "the plan needs 2 ranks and the launcher started 1; start 2, or re-plan with --stages 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("executor", "devices"), [("pipeline", (0, 0, 1, 1)), ("pipeline", (0, 1, 0, 1)), ("split", None)]
+)
+def test_one_rank_may_host_several_stages(executor: str, devices: tuple[int, ...] | None) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 4, executor=executor)
+    result = run_plan(plan, RunOptions(device="cpu", items=12, latency_items=4, allow_code=True, devices=devices))
+    assert result is not None
+    assert (result.check.passed, result.check.max_abs_diff) == (True, 0.0)
+    assert [stage.index for stage in result.stages] == [0, 1, 2, 3]
+    assert len(result.ranks) == (1 if executor == "split" else 2)
+
+
+def test_devices_of_another_number_than_stages_are_refused() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), RunOptions(device="cpu", devices=(0, 0, 1)))
+    assert str(raised.value) == (
+        "3 devices were given for a plan of 2 places; give one for each stage (and replica), as in --devices 0,1"
+    )
+
+
+def test_latency_at_a_rate_counts_from_the_arrival() -> None:
+    plan = plan_of("bert-tiny", 2)
+    slow, flooded = (
+        run_plan(plan, RunOptions(device="cpu", items=30, check=False, rate_per_s=rate)) for rate in (20.0, 1e6)
+    )
+    assert slow is not None
+    assert flooded is not None
+    assert slow.samples_per_s < 30
+    assert flooded.samples_per_s > slow.samples_per_s
+    assert flooded.latency_s.p95 > 1.3 * flooded.latency_s.p50  # the queue grows all the time
+    assert any("arrived at random" in warning for warning in slow.warnings)
+
+
+def test_a_rate_is_refused_where_items_cannot_wait_for_it() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2, executor="fsdp"), RunOptions(device="cpu", rate_per_s=5.0))
+    assert str(raised.value) == ("items cannot arrive at a rate with fsdp; use pipeline or split, or leave it out")

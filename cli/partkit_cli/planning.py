@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partkit.errors import UsageError
 from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
@@ -21,10 +22,17 @@ def is_file(model: str) -> bool:
     return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
 
 
-def profile_of(model: str, options: ModelOptions, machine: MachineOptions, output: Output) -> Profile:
-    """The profile in a file, or of the model that ``model`` names, measured here."""
+def profile_of(
+    model: str, options: ModelOptions, machine: MachineOptions, output: Output, *, analytic: str | None = None
+) -> Profile:
+    """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``."""
     if is_file(model):
         from partkit.profile import Profile
+
+        if analytic is not None:
+            raise UsageError(
+                f"--analytic cannot change the profile in {model}", hint="leave it out, or name the model instead"
+            )
 
         refuse(options, model, "profile")
         return Profile.load(model)
@@ -32,7 +40,9 @@ def profile_of(model: str, options: ModelOptions, machine: MachineOptions, outpu
     from partkit.workflow import profile_model
 
     with output.progress() as progress:
-        return profile_model(spec, device=machine.device.value, threads=machine.threads, progress=progress)
+        return profile_model(
+            spec, device=machine.device.value, threads=machine.threads, analytic=analytic, progress=progress
+        )
 
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
@@ -84,6 +94,7 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
         from partkit.clusters import load_cluster
 
         return load_cluster(planning.cluster)
+    _require_cluster_where_analytic(profile)
     device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
     num_devices = planning.num_stages
     if num_devices is None or planning.max_replicas != 1:
@@ -92,6 +103,19 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
 
     with output.progress() as progress:
         return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+
+
+def _require_cluster_where_analytic(profile: Profile) -> None:
+    """An analytic profile may be of devices that this machine lacks, whose links cannot be measured here."""
+    from partkit.clusters import builtin_cluster_names
+    from partkit.machine import num_cuda_devices
+
+    if profile.method == "analytic" and profile.device.type == "cuda" and num_cuda_devices() == 0:
+        raise UsageError(
+            f"the profile is of {profile.device.name}, and this machine has no CUDA device whose links could be "
+            "measured",
+            hint=f"add --cluster with a file or one of {', '.join(builtin_cluster_names())}",
+        )
 
 
 def _num_devices(device: str) -> int:

@@ -1,158 +1,215 @@
-"""The pipeline: one process a device, every stage busy on a different item.
+"""The pipeline: stages on their devices, every stage busy on a different item.
 
-    item            0    1    2    3
-    stage 0        [0]  [1]  [2]  [3]              slot of an item = its turn on this rank mod K
-    stage 1             [0]  [1]  [2]  [3]         a slot's buffers are reused K turns later
+Usually a rank hosts one place. Where it hosts several (fewer devices than stages, or a device split in one
+process), they take turns as clock ticks on CUDA, one thread queueing all of them, and have a thread each on the CPU:
 
-One loop serves gloo and NCCL: a channel's ``wait`` and ``ready`` hold back the host on the CPU and the compute
-stream on CUDA, where the host runs ahead and looks at outputs K items behind.
+    tick            0    1    2    3               a place that is s stages behind runs item t - s at tick t
+    stage 0        [0]  [1]  [2]  [3]
+    stage 2                  [0]  [1]
 """
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
 
 import torch
 
-from partkit.executors.clock import call_s, settle
-from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
-from partkit.executors.protocol import Leaves, RankContext, Trace
-from partkit.executors.stage_slots import StageSlots
+from partkit.capture import Capture
+from partkit.executors.clock import settle
+from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
+from partkit.executors.protocol import RankContext, Trace
+from partkit.executors.stage_runner import StageRunner
+from partkit.executors.stage_stream import StageStream
+from partkit.items import ItemForm
 from partkit.machine import num_cores
-from partkit.stages import StageGraph, cut, materialise
-from partkit.transport.wiring import Wiring, places
+from partkit.stages import StageGraph, cut_plan, materialise
+from partkit.transport.host import HostFeed, Source
+from partkit.transport.ring import SharedRing
+from partkit.transport.wiring import Place, Wiring, places
 
 
 class PipelineExecutor:
-    """This rank's stage of a plan."""
+    """This rank's places of a plan."""
 
     is_data_parallel = False
 
     def __init__(self, context: RankContext) -> None:
         assert context.job.plan is not None
         self._context, self._job, self._plan = context, context.job, context.job.plan
-        self._place = places(self._plan)[context.rank]
-        self._compute = torch.cuda.Stream(context.device) if context.device.type == "cuda" else None
+        self._places = places(self._plan, self._job.host_by_place)
+        self._mine = [place for place in self._places if place.rank == context.rank]
+        self._runners: list[StageRunner] = []
+        self._rings: list[SharedRing] = []
+        self.warnings: list[str] = []
 
     def load(self) -> None:
-        """Capture, cut, read this stage's tensors and open its edges."""
+        """Capture, cut, read the tensors of this rank's stages and open their edges."""
         loaded = load_job_model(self._job)
         captured = capture_job_model(self._job, loaded)
-        stages = cut(captured, self._plan.stage_by_node, len(self._plan.stages))
-        self._stage: StageGraph = stages[self._place.stage]
-        module = materialise(self._stage, captured, tensor_reader(loaded, captured), self._context.device)
-        num_slots = self._job.num_slots
-        wiring = Wiring(self._plan, stages, self._context.rank, num_slots=num_slots, compute=self._compute)
-        self._receivers, self._senders = wiring.receivers, wiring.senders
-        with torch.inference_mode():
-            self._slots = StageSlots(
-                module, self._stage, self._receivers, self._senders, num_slots=num_slots, compute=self._compute
-            )
-        names = [spec.name for spec in captured.spec.inputs]
-        wanted = [names.index(name) for name in self._stage.model_inputs]
-        self._inputs = [self._own_inputs(item, wanted) for item in range(self._job.num_inputs)] if wanted else []
+        self._form = ItemForm(captured)
+        read = tensor_reader(loaded, captured)
+        stages = cut_plan(captured, self._plan)
+        compute = {place.index: self._stream(place) for place in self._mine}
+        wiring = Wiring(stages, self._places, self._context.rank, num_slots=self._job.num_slots, compute=compute)
+        for place in self._mine:
+            stream = compute[place.index]
+            self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
 
     def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
-        """Run the items that fall to this rank; see :class:`Executor`."""
+        """Run the items that fall to this rank's places; see :class:`Executor`."""
+
+        def one_by_one(trace: Trace) -> None:
+            for item in items:
+                self._pass([item], trace, keep)
+                self._context.barrier()
+
+        return self._timed(one_by_one if one_at_a_time else lambda trace: self._pass(items, trace, keep))
+
+    def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
+        """Run items that arrive at random (Poisson) times, ``rate_per_s`` in the mean; entry is the arrival."""
+        draw = random.Random(seed)
+        arrivals = itertools.accumulate(draw.expovariate(rate_per_s) for _ in items)
+        after_s = dict(zip(items, arrivals, strict=True))
+
+        def on_time(trace: Trace) -> None:
+            self._pass(items, trace, False, {item: trace.begin + offset for item, offset in after_s.items()})
+
+        return self._timed(on_time)
+
+    def _timed(self, work: Callable[[Trace], None]) -> Trace:
+        """A run that begins and ends with every device of every rank idle."""
         trace = Trace()
-        mine = items[self._place.replica :: self._place.num_replicas]
-        settle(self._context.device)
+        self._settle()
         self._context.barrier()
         trace.begin = time.perf_counter()
         with torch.inference_mode():
-            if one_at_a_time:
-                for item in items:
-                    self._pass([item] if item in mine else [], trace, keep)
-                    self._context.barrier()
-            else:
-                self._pass(mine, trace, keep)
-        settle(self._context.device)
+            work(trace)
+        self._settle()
         self._context.barrier()
         trace.end = time.perf_counter()
+        trace.busy_s /= len(self._runners) if self._job.device == "cpu" else self._num_devices()
         return trace
 
-    def stage_s(self) -> float | None:
-        """The stage alone, on whatever its buffers hold, while the other ranks do the same."""
+    def open_stream(self, folder: Path, num_slots: int) -> None:
+        """See :class:`StreamingExecutor`."""
+        self._rings = [SharedRing(folder / "inputs", self._form.inputs, num_slots)]
+        self._rings.append(SharedRing(folder / "outputs", self._form.outputs, num_slots))
+        if self._job.device == "cuda":
+            for ring in self._rings:
+                ring.pin()
+        inputs, outputs = self._rings
+        self._streams = [StageStream(runner, self._form, inputs, outputs, folder) for runner in self._runners]
+
+    def stream(self) -> None:
+        """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
+        if len(self._streams) == 1:
+            self._streams[0].run()
+            return
+        with ThreadPoolExecutor(len(self._streams)) as threads:
+            done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+
+    def stage_s(self) -> dict[int, float]:
+        """Each place's stage alone, while other ranks do the same on their own devices."""
+        alone = self._context.shares_gpus
         shared = self._context.world_size * self._job.threads > num_cores()
-        self._context.barrier()
-        with torch.inference_mode():
-            seconds = call_s(lambda: self._slots.run(0), self._context.device, shared=shared)
+        seconds: dict[int, float] = {}
+        for rank in range(self._context.world_size if alone else 1):
+            self._context.barrier()
+            if not alone or rank == self._context.rank:
+                with torch.inference_mode():
+                    seconds = {runner.place.index: runner.stage_s(shared=shared) for runner in self._runners}
         self._context.barrier()
         return seconds
 
     def close(self) -> None:
         """Release CUDA graphs before the process group goes."""
-        settle(self._context.device)
-        self._slots.release()
+        self._settle()
+        for runner in self._runners:
+            runner.slots.release()
+        for ring in self._rings:
+            ring.close()
 
-    def _own_inputs(self, item: int, wanted: Sequence[int]) -> list[torch.Tensor]:
-        tensors = item_inputs(self._job.model, item, self._job.num_inputs)
-        chosen = [tensors[index] for index in wanted]
-        return [tensor.pin_memory() for tensor in chosen] if self._compute is not None else chosen
+    def _runner(
+        self,
+        place: Place,
+        stage: StageGraph,
+        captured: Capture,
+        read: Callable[[str], torch.Tensor],
+        wiring: Wiring,
+        compute: torch.cuda.Stream | None,
+    ) -> StageRunner:
+        device = torch.device("cpu") if compute is None else compute.device
+        num_fed = len(stage.model_inputs)
+        feed = HostFeed(stage.takes[:num_fed], self._source(captured, stage), self._job.num_slots, compute)
+        with torch.inference_mode():
+            return StageRunner(
+                place,
+                stage,
+                runnable(materialise(stage, captured, read, device), self._job.model),
+                feed=feed,
+                receivers=wiring.receivers(place),
+                senders=wiring.senders(place),
+                num_slots=self._job.num_slots,
+                device=device,
+                compute=compute,
+            )
 
-    def _pass(self, items: Sequence[int], trace: Trace, keep: bool) -> None:
-        """Take items through this stage, receives posted K ahead, sends left to finish on their own."""
-        num_slots = self._job.num_slots
-        for turn, item in enumerate(items[:num_slots]):
-            self._post(turn % num_slots, item)
-        waiting: list[tuple[int, int, torch.cuda.Event]] = []
-        for turn, item in enumerate(items):
-            slot = turn % num_slots
-            if len(waiting) >= num_slots:
-                self._finish(*waiting.pop(0), trace, keep)
-            for receiver in self._receivers.values():
-                receiver.wait(slot)
-            for sender in self._senders.values():
-                sender.ready(slot)
-            self._compute_item(slot, item, trace)
-            if turn + num_slots < len(items):
-                self._post(slot, items[turn + num_slots])
-            for sender in self._senders.values():
-                sender.send(slot, item)
-            if self._compute is None:
-                self._note_output(slot, item, trace, keep)
-            else:
-                waiting.append((slot, item, self._compute.record_event()))
-        for slot, item, done in waiting:
-            self._finish(slot, item, done, trace, keep)
-        for sender in self._senders.values():
-            for slot in range(num_slots):
-                sender.ready(slot)
+    def _source(self, captured: Capture, stage: StageGraph) -> Source:
+        """Synthetic inputs of the stage, made once and repeated."""
+        names = [spec.name for spec in captured.spec.inputs]
+        wanted = [names.index(name) for name in stage.model_inputs]
+        count = self._job.num_inputs if wanted else 0
+        items = [[item_inputs(self._job.model, i, count)[index] for index in wanted] for i in range(count)]
+        if self._job.device == "cuda":
+            items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
+        return lambda item: items[item % count]
 
-    def _post(self, slot: int, item: int) -> None:
-        for receiver in self._receivers.values():
-            receiver.post(slot, item)
+    def _stream(self, place: Place) -> torch.cuda.Stream | None:
+        if self._job.device == "cpu":
+            return None
+        devices = self._job.device_by_place
+        return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
 
-    def _compute_item(self, slot: int, item: int, trace: Trace) -> None:
-        begin = time.perf_counter()
-        if self._stage.model_inputs:
-            trace.entered.append(begin)
-        if self._compute is None:
-            if self._inputs:
-                self._slots.feed(slot, self._inputs[item % len(self._inputs)])
-            self._slots.run(slot)
-            trace.busy_s += time.perf_counter() - begin
+    def _pass(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None = None) -> None:
+        """Take items through every place of this rank, with slots filled before and emptied behind."""
+        if self._job.device == "cpu" and len(self._runners) > 1:
+            self._pass_in_threads(items, trace, keep, due)
             return
-        with torch.cuda.stream(self._compute):
-            if self._inputs:
-                self._slots.feed(slot, self._inputs[item % len(self._inputs)])
-            self._slots.run(slot)
+        for runner in self._runners:
+            runner.start(items, trace, keep=keep, due=due)
+        first = min((runner.place.stage for runner in self._runners), default=0)
+        lags = [runner.place.stage - first for runner in self._runners]
+        for tick in range(max((lag + r.num_turns for lag, r in zip(lags, self._runners, strict=True)), default=0)):
+            for lag, runner in zip(lags, self._runners, strict=True):
+                if 0 <= tick - lag < runner.num_turns:
+                    runner.step(tick - lag)
+        for runner in self._runners:
+            runner.finish()
 
-    def _finish(self, slot: int, item: int, done: torch.cuda.Event, trace: Trace, keep: bool) -> None:
-        """Wait for an item K turns back: bounds how far the host runs ahead and stamps its end."""
-        done.synchronize()
-        self._note_output(slot, item, trace, keep)
+    def _pass_in_threads(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None) -> None:
+        def work(runner: StageRunner) -> None:
+            with torch.inference_mode():
+                for turn in range(runner.num_turns):
+                    runner.step(turn)
+                runner.finish()
 
-    def _note_output(self, slot: int, item: int, trace: Trace, keep: bool) -> None:
-        if self._stage.leaves is None:
-            return
-        trace.finished.append(time.perf_counter())
-        if keep:
-            trace.outputs[item] = self._leaves(slot)
+        for runner in self._runners:
+            runner.start(items, trace, keep=keep, due=due)
+        with ThreadPoolExecutor(len(self._runners)) as threads:
+            done, _ = wait([threads.submit(work, runner) for runner in self._runners], return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
 
-    def _leaves(self, slot: int) -> Leaves:
-        values = self._slots.outputs(slot)
-        assert self._stage.leaves is not None
-        chosen = [values.get(leaf) if isinstance(leaf, str) else None for leaf in self._stage.leaves]
-        return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]
+    def _num_devices(self) -> int:
+        return len({runner.device for runner in self._runners})
+
+    def _settle(self) -> None:
+        for device in {runner.device for runner in self._runners} or {self._context.device}:
+            settle(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -26,6 +27,11 @@ class RankContext:
     control: dist.ProcessGroup
     """All ranks over gloo: barriers and words between hosts, whatever the devices."""
 
+    @property
+    def shares_gpus(self) -> bool:
+        """True where two ranks have the same GPU, so that what each measures alone must be measured in turn."""
+        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         dist.barrier(group=self.control)
@@ -39,12 +45,29 @@ class Trace:
     end: float = 0.0
     busy_s: float = 0.0
     """Seconds within [begin, end] in which this rank computed."""
-    entered: list[float] = field(default_factory=list)
-    """When each item went in, on the rank that feeds the model."""
-    finished: list[float] = field(default_factory=list)
-    """When each output was complete, on ranks that return outputs."""
+    entered: dict[int, float] = field(default_factory=dict)
+    """When each item went in, on ranks that feed the model."""
+    finished: dict[int, float] = field(default_factory=dict)
+    """When each item's output was complete, on ranks that return outputs."""
     outputs: dict[int, Leaves] = field(default_factory=dict)
     """Outputs by item, where they were asked for."""
+
+
+class StreamingExecutor(Protocol):
+    """An executor that also takes a program's own items; see :mod:`partkit.pipeline`."""
+
+    def open_stream(self, folder: Path, num_slots: int) -> None:
+        """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
+
+    def stream(self) -> None:
+        """Take items as they are told of, until the end is."""
+
+
+class ScheduledExecutor(Protocol):
+    """An executor whose items can arrive at random times."""
+
+    def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
+        """Run items that arrive as a Poisson process, ``rate_per_s`` items in the mean; entry is the arrival."""
 
 
 class Executor(Protocol):
@@ -52,6 +75,8 @@ class Executor(Protocol):
 
     is_data_parallel: bool
     """True where each rank runs items of its own, so that rates add up over ranks."""
+    warnings: list[str]
+    """What a reader of the result should know, found out while loading."""
 
     def __init__(self, context: RankContext) -> None: ...
 
@@ -61,8 +86,8 @@ class Executor(Protocol):
     def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
         """Run items (numbers of synthetic inputs); ``keep`` their outputs; devices are idle before and after."""
 
-    def stage_s(self) -> float | None:
-        """Seconds of this rank's own computation for one item, measured now; None where it has no stage."""
+    def stage_s(self) -> dict[int, float]:
+        """Seconds of this rank's own computation for one item, measured now, by place (0 for a whole model)."""
 
     def close(self) -> None:
         """Release what must go before the process group does."""

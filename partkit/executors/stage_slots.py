@@ -6,13 +6,20 @@ buffers; replaying it costs one launch. On the CPU the same function runs as gen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
-from torch import fx
 
 from partkit.stages import StageGraph
-from partkit.transport.wiring import Receiver, Sender
+from partkit.transport.edge import Receiver, Sender
+
+
+class Feed(Protocol):
+    """Where a stage's model inputs lie."""
+
+    def tensors(self, slot: int) -> Sequence[torch.Tensor]:
+        """The slot's inputs, in the order of ``stage.model_inputs``."""
 
 
 class StageSlots:
@@ -20,77 +27,78 @@ class StageSlots:
 
     def __init__(
         self,
-        module: fx.GraphModule,
+        module: Callable[..., Any],
         stage: StageGraph,
+        feed: Feed,
         receivers: Mapping[int, Receiver],
         senders: Mapping[int, Sender],
         *,
         num_slots: int,
         compute: torch.cuda.Stream | None,
     ) -> None:
-        self._module, self._stage, self._compute = module, stage, compute
+        self._module, self._stage, self._feed, self._compute = module, stage, feed, compute
         self._receivers, self._senders = receivers, senders
         self._borrowed = {
             buffer.bytes.untyped_storage().data_ptr() for receiver in receivers.values() for buffer in receiver.slots
         }
-        self._num_fed = len(stage.model_inputs)
-        self._fed = [self._blank_inputs() for _ in range(num_slots)]
-        self._given: list[tuple[torch.Tensor, ...]] = [()] * num_slots
-        self._graphs = [] if compute is None else [self._capture(slot) for slot in range(num_slots)]
-
-    def feed(self, slot: int, tensors: Sequence[torch.Tensor]) -> None:
-        """Set the model inputs that this stage takes, in the order of ``stage.model_inputs``."""
-        if self._compute is None:
-            self._fed[slot] = list(tensors)
-            return
-        for buffer, tensor in zip(self._fed[slot], tensors, strict=True):
-            buffer.copy_(tensor, non_blocking=True)
+        self._outputs: list[dict[str, torch.Tensor]] = [{}] * num_slots
+        self._graphs: list[torch.cuda.CUDAGraph] = []
+        if compute is not None:
+            self._capture_all(num_slots, compute)
 
     def run(self, slot: int) -> None:
         """Compute the slot's item and fill its send buffers; on CUDA this only queues the work."""
-        if self._compute is not None:
-            self._graphs[slot].replay()
-        else:
+        if self._compute is None:
             self._call(slot)
+            return
+        with torch.cuda.stream(self._compute):
+            if self._graphs:
+                self._graphs[slot].replay()
+            else:
+                self._call(slot)
 
     def outputs(self, slot: int) -> dict[str, torch.Tensor]:
-        """The stage's given values by name, as computed last in the slot."""
-        return dict(zip(self._stage.gives, self._given[slot], strict=True))
+        """The model's outputs that this stage gives, by value name, as computed last in the slot."""
+        return self._outputs[slot]
 
     def release(self) -> None:
         """Drop the CUDA graphs; must come before the process group is destroyed."""
         self._graphs.clear()
 
+    def withdraw(self) -> list[torch.cuda.CUDAGraph]:
+        """Run without CUDA graphs from now on; gives them back for :meth:`restore`."""
+        graphs, self._graphs = self._graphs, []
+        self._graphed_outputs = list(self._outputs)
+        return graphs
+
+    def restore(self, graphs: list[torch.cuda.CUDAGraph]) -> None:
+        """Run with withdrawn graphs again."""
+        self._graphs, self._outputs = graphs, self._graphed_outputs
+
     def _call(self, slot: int) -> None:
-        inputs = list(self._fed[slot])
+        inputs = list(self._feed.tensors(slot))
         for receiver in self._receivers.values():
-            inputs.extend(receiver.slots[slot].tensors)
-        given = self._module(*inputs)
-        if self._stage.leaves is not None:
-            given = tuple(value.clone() if self._is_borrowed(value) else value for value in given)
-        self._given[slot] = given
-        values = self.outputs(slot)
+            inputs.extend(receiver.tensors(slot))
+        given = dict(zip(self._stage.gives, self._module(*inputs), strict=True))
         for target, sender in self._senders.items():
             for value, buffer in zip(self._stage.sends[target], sender.slots[slot].tensors, strict=True):
-                buffer.copy_(values[value.name])
+                buffer.copy_(given[value.name])
+        leaves = [leaf for leaf in self._stage.leaves or () if isinstance(leaf, str) and leaf in given]
+        self._outputs[slot] = {leaf: self._own(given[leaf]) for leaf in leaves}
 
-    def _is_borrowed(self, value: torch.Tensor) -> bool:
-        """True for an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
-        return value.untyped_storage().data_ptr() in self._borrowed
+    def _own(self, value: torch.Tensor) -> torch.Tensor:
+        """A copy of an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
+        return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
-    def _blank_inputs(self) -> list[torch.Tensor]:
-        device = torch.device("cpu") if self._compute is None else self._compute.device
-        return [
-            torch.zeros(value.shape, dtype=value.dtype, device=device) for value in self._stage.takes[: self._num_fed]
-        ]
-
-    def _capture(self, slot: int) -> torch.cuda.CUDAGraph:
-        assert self._compute is not None
-        with torch.cuda.stream(self._compute):
-            for _ in range(2):  # libraries set up their workspaces in the first calls, which a graph cannot hold
+    def _capture_all(self, num_slots: int, compute: torch.cuda.Stream) -> None:
+        """One graph a slot. They share a memory pool: they never run at once, and outputs stay allocated."""
+        pool = torch.cuda.graph_pool_handle()
+        with torch.cuda.stream(compute):
+            for _ in range(3):  # libraries set up their workspaces in the first calls, which a graph cannot hold
+                self._call(0)
+        compute.synchronize()
+        for slot in range(num_slots):
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, stream=compute, capture_error_mode="thread_local"):
                 self._call(slot)
-        self._compute.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._compute, capture_error_mode="thread_local"):
-            self._call(slot)
-        return graph
+            self._graphs.append(graph)

@@ -27,6 +27,8 @@ def plan_sheet(plan: Plan) -> Sheet:
     if plan.planner.detail:
         notes.append(f"planner {plan.planner.name}: {plan.planner.detail}")
     notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]
+    if plan.node_times.is_analytic:
+        notes.append(f"times are analytic, of {plan.node_times.device}: computed from FLOPs and bytes, not measured")
     if not plan.contiguous:
         notes.append("stages are not contiguous in any one order of the nodes: no executor can run them")
     if plan.edited:

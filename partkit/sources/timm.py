@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from partkit.errors import MachineError, UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import input_overrides, target, whole_option
-from partkit.sources.default_inputs import image_inputs, override_inputs
+from partkit.sources.default_inputs import image_inputs, mark_dynamic, override_inputs
+from partkit.sources.torchvision_repair import repair_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,6 +59,7 @@ class TimmSource:
 
 
 def _import_timm() -> Any:
+    repair_torchvision()
     try:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:  # a torchvision made for another torch raises RuntimeError
@@ -80,7 +82,7 @@ def _inputs(spec: ModelSpec, module: nn.Module) -> tuple[InputSpec, ...]:
     inputs = override_inputs(defaults, input_overrides(spec), dtype=spec.dtype)
     if len(inputs) > 1:
         raise UsageError(f"{spec.source} has no input {inputs[-1].name!r}", hint=f"it has one, {name}")
-    return inputs
+    return mark_dynamic(spec, inputs, ())
 
 
 def _positional(spec: ModelSpec) -> tuple[Any, ...]:

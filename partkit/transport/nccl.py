@@ -1,83 +1,60 @@
-"""Edges over NCCL: a communicator for each pair of ranks, a stream for each direction, no host waits.
+"""A channel over NCCL: a communicator for each channel, a stream for each end, no host waits.
 
     receive stream   wait(consumed s) . recv . record(arrived s)
     compute stream   wait(arrived s), wait(sent s) . stage graph . record(computed s)
     send stream      wait(computed s) . send . record(sent s)
 
-An irecv makes NCCL's stream wait for the current one, so each call is posted from its own stream and never
+An irecv makes NCCL's stream wait for the current one, so each call is posted from its channel's stream and never
 from the compute stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 
-from partkit.stages import ValueSpec
-from partkit.transport.buffers import SlotBuffer
+from partkit.transport.edge import Handle
 
 
-class NcclReceiver:
-    """Receives one edge's values into ``slots``; item i comes from ``peers[i mod len(peers)]``."""
+class StreamHandle:
+    """Work on another stream that the compute stream can be made to wait for."""
 
-    def __init__(
-        self,
-        values: Sequence[ValueSpec],
-        peers: Sequence[int],
-        groups: Sequence[dist.ProcessGroup],
-        num_slots: int,
-        compute: torch.cuda.Stream,
-    ) -> None:
-        self.slots = [SlotBuffer(values, compute.device) for _ in range(num_slots)]
-        self._peers, self._groups = peers, groups
-        self._compute, self._stream = compute, torch.cuda.Stream(compute.device)
-        self._arrived = [torch.cuda.Event() for _ in range(num_slots)]
+    def __init__(self, compute: torch.cuda.Stream) -> None:
+        self._compute, self._done = compute, torch.cuda.Event()
 
-    def post(self, slot: int, item: int) -> None:
-        """Queue the receipt of an item behind what the compute stream has queued so far."""
-        consumed = self._compute.record_event()
-        turn = item % len(self._peers)
+    def record(self, stream: torch.cuda.Stream) -> None:
+        """The work is what ``stream`` has queued so far."""
+        self._done.record(stream)
+
+    def wait(self) -> None:
+        """Make the compute stream wait for the work."""
+        self._compute.wait_event(self._done)
+
+
+class NcclChannel:
+    """One direction of an edge, with a process group of its own."""
+
+    def __init__(self, peer: int, group: dist.ProcessGroup, num_slots: int, compute: torch.cuda.Stream) -> None:
+        self._peer, self._group, self._compute = peer, group, compute
+        self._stream = torch.cuda.Stream(compute.device)
+        self._handles = [StreamHandle(compute) for _ in range(num_slots)]
+
+    def receive(self, slot: int, data: torch.Tensor) -> Handle:
+        """Queue a receipt behind what the compute stream has queued so far."""
+        return self._queue(slot, lambda: dist.irecv(data, src=self._peer, group=self._group))
+
+    def send(self, slot: int, data: torch.Tensor) -> Handle:
+        """Queue a sending behind what the compute stream has queued so far."""
+        return self._queue(slot, lambda: dist.isend(data, dst=self._peer, group=self._group))
+
+    def _queue(self, slot: int, call: Callable[[], dist.Work | None]) -> Handle:
+        self._stream.wait_stream(self._compute)
         with torch.cuda.stream(self._stream):
-            self._stream.wait_event(consumed)
-            work = dist.irecv(self.slots[slot].bytes, src=self._peers[turn], group=self._groups[turn])
+            work = call()
             assert work is not None
             work.wait()
-            self._arrived[slot].record(self._stream)
-
-    def wait(self, slot: int) -> None:
-        """Make the compute stream wait for the slot's item."""
-        self._compute.wait_event(self._arrived[slot])
-
-
-class NcclSender:
-    """Sends one edge's values from ``slots``; item i goes to ``peers[i mod len(peers)]``."""
-
-    def __init__(
-        self,
-        values: Sequence[ValueSpec],
-        peers: Sequence[int],
-        groups: Sequence[dist.ProcessGroup],
-        num_slots: int,
-        compute: torch.cuda.Stream,
-    ) -> None:
-        self.slots = [SlotBuffer(values, compute.device) for _ in range(num_slots)]
-        self._peers, self._groups = peers, groups
-        self._compute, self._stream = compute, torch.cuda.Stream(compute.device)
-        self._sent = [torch.cuda.Event() for _ in range(num_slots)]
-
-    def ready(self, slot: int) -> None:
-        """Make the compute stream wait until the slot's former item has left (at once for the first)."""
-        self._compute.wait_event(self._sent[slot])
-
-    def send(self, slot: int, item: int) -> None:
-        """Queue the sending of a slot behind what the compute stream has queued so far."""
-        computed = self._compute.record_event()
-        turn = item % len(self._peers)
-        with torch.cuda.stream(self._stream):
-            self._stream.wait_event(computed)
-            work = dist.isend(self.slots[slot].bytes, dst=self._peers[turn], group=self._groups[turn])
-            assert work is not None
-            work.wait()
-            self._sent[slot].record(self._stream)
+        handle = self._handles[slot]
+        handle.record(self._stream)
+        return handle

@@ -1,114 +1,112 @@
-"""Who talks to whom: ranks of each stage, and the receivers and senders of one of them."""
+"""Who talks to whom: places of a plan, the ranks that host them, and the ends of a place's edges."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.distributed as dist
 
 from partkit.plan import Plan
 from partkit.stages import StageGraph
-from partkit.transport.buffers import SlotBuffer
-from partkit.transport.gloo import GlooReceiver, GlooSender
-from partkit.transport.nccl import NcclReceiver, NcclSender
-
-
-class Receiver(Protocol):
-    """The end of an edge that takes items in, slot by slot."""
-
-    slots: list[SlotBuffer]
-
-    def post(self, slot: int, item: int) -> None:
-        """Ask for an item; the slot's former item must have been consumed."""
-
-    def wait(self, slot: int) -> None:
-        """Order what follows behind the arrival of the slot's item."""
-
-
-class Sender(Protocol):
-    """The end of an edge that gives items out, slot by slot."""
-
-    slots: list[SlotBuffer]
-
-    def ready(self, slot: int) -> None:
-        """Order what follows behind the departure of the slot's former item."""
-
-    def send(self, slot: int, item: int) -> None:
-        """Send the slot, once what fills it is done."""
+from partkit.transport.edge import Channel, Receiver, Sender
+from partkit.transport.gloo import GlooChannel
+from partkit.transport.local import LocalChannel
+from partkit.transport.nccl import NcclChannel
 
 
 @dataclass(frozen=True)
 class Place:
-    """A rank's part in a pipeline: one replica of one stage. It runs items ``replica mod num_replicas``."""
+    """One replica of one stage, on the rank that hosts it. It runs items ``replica mod num_replicas``."""
 
+    index: int
     stage: int
     replica: int
     num_replicas: int
+    rank: int
 
 
-def places(plan: Plan) -> tuple[Place, ...]:
-    """The place of each rank: stage by stage, replica by replica."""
+def places(plan: Plan, host_by_place: Sequence[int] = ()) -> tuple[Place, ...]:
+    """Every place, stage by stage and replica by replica; without ``host_by_place`` each has a rank of its own."""
+    pairs = [(stage, replica) for stage in plan.stages for replica in range(len(stage.devices))]
     return tuple(
-        Place(stage.index, replica, len(stage.devices))
-        for stage in plan.stages
-        for replica in range(len(stage.devices))
+        Place(index, stage.index, replica, len(stage.devices), host_by_place[index] if host_by_place else index)
+        for index, (stage, replica) in enumerate(pairs)
     )
 
 
-def ranks_of(plan: Plan, stage: int) -> list[int]:
-    """The ranks that run a stage, by replica."""
-    return [rank for rank, place in enumerate(places(plan)) if place.stage == stage]
-
-
 class Wiring:
-    """Opens every edge of a plan in the same order on each rank and keeps this rank's ends, by other stage."""
+    """The channels between all places, opened in the same order on each rank.
+
+    ``compute`` has the compute stream of each place that this rank hosts, None on the CPU.
+    """
 
     def __init__(
         self,
-        plan: Plan,
         stages: Sequence[StageGraph],
+        all_places: Sequence[Place],
         rank: int,
         *,
         num_slots: int,
-        compute: torch.cuda.Stream | None,
+        compute: Mapping[int, torch.cuda.Stream | None],
     ) -> None:
-        self._plan, self._compute, self._num_slots = plan, compute, num_slots
-        self._groups = {} if compute is None else _pair_groups(plan, stages)
-        mine = stages[places(plan)[rank].stage]
-        self._rank = rank
-        self.receivers: Mapping[int, Receiver] = {
-            source: self._receiver(mine.index, source, mine) for source in mine.receives
+        self._stages, self._places, self._num_slots, self._compute = stages, all_places, num_slots, compute
+        self._channels: dict[tuple[int, int], Channel] = {}
+        on_cuda = any(stream is not None for stream in compute.values())
+        for source, target in self._pairs():
+            group = None
+            if on_cuda and source.rank != target.rank:  # every rank makes every group, its own or not
+                group = dist.new_group([source.rank, target.rank], backend="nccl")
+            if rank in (source.rank, target.rank):
+                self._channels[(source.index, target.index)] = self._channel(source, target, rank, group)
+
+    def receivers(self, place: Place) -> dict[int, Receiver]:
+        """The ends that take a place's values in, by the stage that they come from."""
+        return {
+            source: Receiver(
+                values,
+                [self._channels[(peer.index, place.index)] for peer in self._of_stage(source)],
+                self._num_slots,
+                self._device(place),
+            )
+            for source, values in self._stages[place.stage].receives.items()
         }
-        self.senders: Mapping[int, Sender] = {target: self._sender(mine.index, target, mine) for target in mine.sends}
 
-    def _receiver(self, here: int, source: int, stage: StageGraph) -> Receiver:
-        values, peers = stage.receives[source], ranks_of(self._plan, source)
-        if self._compute is None:
-            return GlooReceiver(values, peers, self._num_slots, _tag(self._plan, source, here))
-        groups = [self._groups[(peer, self._rank)] for peer in peers]
-        return NcclReceiver(values, peers, groups, self._num_slots, self._compute)
+    def senders(self, place: Place) -> dict[int, Sender]:
+        """The ends that give a place's values out, by the stage that they go to."""
+        return {
+            target: Sender(
+                values,
+                [self._channels[(place.index, peer.index)] for peer in self._of_stage(target)],
+                self._num_slots,
+                self._device(place),
+            )
+            for target, values in self._stages[place.stage].sends.items()
+        }
 
-    def _sender(self, here: int, target: int, stage: StageGraph) -> Sender:
-        values, peers = stage.sends[target], ranks_of(self._plan, target)
-        if self._compute is None:
-            return GlooSender(values, peers, self._num_slots, _tag(self._plan, here, target))
-        groups = [self._groups[(self._rank, peer)] for peer in peers]
-        return NcclSender(values, peers, groups, self._num_slots, self._compute)
+    def _pairs(self) -> list[tuple[Place, Place]]:
+        return [
+            (source, target)
+            for stage in self._stages
+            for other in stage.sends
+            for source in self._of_stage(stage.index)
+            for target in self._of_stage(other)
+        ]
 
+    def _of_stage(self, stage: int) -> list[Place]:
+        return [place for place in self._places if place.stage == stage]
 
-def _tag(plan: Plan, source: int, target: int) -> int:
-    return 1 + source * len(plan.stages) + target
+    def _device(self, place: Place) -> torch.device:
+        stream = self._compute[place.index]
+        return torch.device("cpu") if stream is None else stream.device
 
-
-def _pair_groups(plan: Plan, stages: Sequence[StageGraph]) -> dict[tuple[int, int], dist.ProcessGroup]:
-    """A communicator for each pair of ranks that an edge joins; a shared one would serialise the edges."""
-    groups: dict[tuple[int, int], dist.ProcessGroup] = {}
-    for stage in stages:
-        for target in stage.sends:
-            for source_rank in ranks_of(plan, stage.index):
-                for target_rank in ranks_of(plan, target):
-                    groups[(source_rank, target_rank)] = dist.new_group([source_rank, target_rank], backend="nccl")
-    return groups
+    def _channel(self, source: Place, target: Place, rank: int, group: dist.ProcessGroup | None) -> Channel:
+        if source.rank == target.rank:
+            return LocalChannel(self._compute[source.index], self._compute[target.index])
+        here, peer = (source, target.rank) if source.rank == rank else (target, source.rank)
+        stream = self._compute[here.index]
+        if stream is None:
+            return GlooChannel(peer, tag=1 + source.index * len(self._places) + target.index)
+        assert group is not None
+        return NcclChannel(peer, group, self._num_slots, stream)

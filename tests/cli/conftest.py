@@ -117,7 +117,12 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         keep_profile=lambda profile: None,
     )
     _install(monkeypatch, "partkit.tune", plan_by_measuring=fakes.note("plan_by_measuring", "tuned"))
-    _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))
+    _install(
+        monkeypatch,
+        "partkit.clusters",
+        load_cluster=fakes.note("load_cluster", "cluster"),
+        builtin_cluster_names=lambda: ("box", "rack"),
+    )
     _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
     _install(
         monkeypatch,

@@ -111,7 +111,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
     partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
     assert library.asked["profile_model"] == (
         library.plan.model,
-        {"device": "auto", "threads": 1},
+        {"device": "auto", "threads": 1, "analytic": None},
     )
 
 
@@ -124,7 +124,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
         ),
         (
             "py:evil:net",
-            "the plan's model py:evil:net is Python code; "
+            "the plan's model py:evil:net runs code of its own; "
             "if you trust it, add --allow-code; else give its profile with --profile",
         ),
     ],
@@ -150,7 +150,12 @@ def test_profile_shows_blocks_and_writes_only_if_asked(partkit, library, tmp_pat
     assert list(tmp_path.iterdir()) == []
     told = partkit("profile", "bert-tiny", "--refresh", "-o", "p.json")
     assert told.err == "profile_model at work\nwrote p.json\n"
-    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "refresh": True}
+    assert library.asked["profile_model"][1] == {
+        "device": "auto",
+        "threads": None,
+        "refresh": True,
+        "analytic": None,
+    }
 
 
 def test_models_lists_names_for_people_and_for_programs(partkit, library):

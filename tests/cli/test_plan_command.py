@@ -51,6 +51,7 @@ def test_options_reach_the_library(partkit, library):
         {
             "batch": 4,
             "seq": 64,
+            "dynamic": (),
             "inputs": ("x=1x2:int64",),
             "dtype": "bfloat16",
             "seed": 7,
@@ -58,7 +59,7 @@ def test_options_reach_the_library(partkit, library):
             "trust_remote_code": True,
         },
     )
-    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1}
+    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "analytic": None}
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
@@ -114,6 +115,24 @@ def test_model_options_beside_a_profile_file_are_refused(partkit, library):
     assert told.err == (
         f"partkit: --batch, --input cannot change the profile in {path}; "
         "leave it out, or name the model instead of the file\n"
+    )
+
+
+def test_analytic_times_need_no_device_but_a_cluster_to_plan_for(partkit, library, monkeypatch):
+    assert partkit("plan", "bert-tiny", "--analytic", "h100", "--cluster", "box").code == 0
+    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "analytic": "h100"}
+    path = str(GOLDEN / "profile.v1.json")
+    assert partkit("plan", path, "--analytic", "h100", "-q").err == (
+        f"partkit: --analytic cannot change the profile in {path}; leave it out, or name the model instead\n"
+    )
+    monkeypatch.setattr("partkit.machine.num_cuda_devices", lambda: 0)
+    device = library.profile.device.model_copy(update={"type": "cuda", "name": "NVIDIA H100 SXM (nominal figures)"})
+    library.profile = library.profile.model_copy(update={"method": "analytic", "device": device})
+    told = partkit("plan", "bert-tiny", "--analytic", "h100", "-q")
+    assert told.code == 2
+    assert told.err == (
+        "partkit: the profile is of NVIDIA H100 SXM (nominal figures), and this machine has no CUDA device whose links "
+        "could be measured; add --cluster with a file or one of box, rack\n"
     )
 
 

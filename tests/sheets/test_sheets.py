@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from partkit.files import DOCUMENT_BY_KIND, load_document
-from partkit.plan import MeasuredRound, MovedNodes, PlannerRun
+from partkit.plan import MeasuredRound, MovedNodes, NodeTimes, PlannerRun
 from partkit.sheets import SHEETS, sheet_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -69,6 +69,18 @@ def test_a_plan_edited_by_hand_or_not_contiguous_is_labelled():
     )
 
 
+def test_analytic_times_are_called_so_in_profiles_and_plans():
+    times = NodeTimes(method="analytic", device="NVIDIA H100 SXM (nominal figures)")
+    assert sheet_of(_load("plan", node_times=times)).notes[2] == (
+        "times are analytic, of NVIDIA H100 SXM (nominal figures): computed from FLOPs and bytes, not measured"
+    )
+    assert (
+        sheet_of(_load("profile", method="analytic"))
+        .notes[0]
+        .endswith("; times are analytic: computed from FLOPs and bytes, not measured")
+    )
+
+
 def test_a_parameter_that_several_nodes_share_counts_once_in_a_block():
     rows = sheet_of(_load("profile")).tables[0].rows
     assert [(row[0].value, row[2].value) for row in rows] == [
@@ -98,3 +110,11 @@ def test_a_comparison_gives_each_row_s_reason_before_its_validity():
         "deepspeed unsupported: deepspeed is not installed",
         "INVALID: fsdp's outputs differ",
     )
+
+
+def test_a_comparison_s_notes_and_warnings_stand_before_its_validity():
+    comparison = _load("comparison", warnings=("quick",))
+    rows = (comparison.rows[0].model_copy(update={"note": "groups of 8"}), *comparison.rows[1:])
+    notes = sheet_of(comparison.model_copy(update={"rows": rows})).notes
+    assert notes[2:4] == (f"{rows[0].executor}: groups of 8", "warning: quick")
+    assert notes[4].startswith("INVALID")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
-from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions
+from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOptions
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="Run the stages, correct the node times, plan again; up to 3 rounds.")
     ] = False,
+    analytic: Annotated[str | None, ANALYTIC] = None,
     path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: plans/<model><stages>.json.")
     ] = None,
@@ -40,6 +41,7 @@ def plan(
     Examples:
       partkit plan bert --stages 4
       partkit plan hf:my-checkpoint --stages auto --cap 0=8GiB --pin 'embeddings=0'
+      partkit plan llama-7b --stages 4 --analytic h100 --cluster 4x-nvlink
       partkit plan profile.json --stages 8 --cluster cluster.json -o plans/mine.json
       partkit plan bert --stages 2 --measure
       partkit plan bert --cluster 8x-nvlink --pareto
@@ -48,7 +50,7 @@ def plan(
 
     if pareto and measure:
         raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
-    profile = profile_of(model, building, machine, output)
+    profile = profile_of(model, building, machine, output, analytic=analytic)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)
         return

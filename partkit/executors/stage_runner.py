@@ -1,0 +1,179 @@
+"""One place of a pipeline at work: takes items through its stage, turn by turn.
+
+    turn             0    1    2    3
+    stage 0         [0]  [1]  [2]  [3]              slot of an item = its turn at this place mod K
+    stage 1              [0]  [1]  [2]  [3]         a slot's buffers are reused K turns later
+
+One loop serves gloo and NCCL: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
+where the host runs ahead and looks at outputs K turns behind.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from partkit.executors.clock import call_s, settle
+from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.stage_slots import StageSlots
+from partkit.stages import StageGraph
+from partkit.transport.edge import Receiver, Sender
+from partkit.transport.host import HostFeed
+from partkit.transport.wiring import Place
+
+_LOOK_S = 2e-5
+"""How often a rank that waits for an arrival looks whether an item has ended."""
+
+Sink = Callable[[int, Mapping[str, torch.Tensor]], None]
+"""Takes an item's output values by name, complete, on this place's device; they last until it returns."""
+
+
+class StageRunner:
+    """A stage with its weights on one device, its slots and its edges."""
+
+    def __init__(
+        self,
+        place: Place,
+        stage: StageGraph,
+        module: Callable[..., Any],
+        *,
+        feed: HostFeed,
+        receivers: Mapping[int, Receiver],
+        senders: Mapping[int, Sender],
+        num_slots: int,
+        device: torch.device,
+        compute: torch.cuda.Stream | None,
+    ) -> None:
+        self.place, self.device, self.stage, self.feed, self.num_slots = place, device, stage, feed, num_slots
+        self._compute = compute
+        self._trace: Trace | None = None
+        self._sink: Sink | None = None
+        self._keep = False
+        self._due: Mapping[int, float] | None = None
+        self._senders = senders
+        self._sources: list[HostFeed | Receiver] = [*([feed] if stage.model_inputs else []), *receivers.values()]
+        self.slots = StageSlots(module, stage, feed, receivers, senders, num_slots=num_slots, compute=compute)
+        if compute is not None:
+            self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
+            self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
+
+    def start(self, items: Sequence[int], trace: Trace, *, keep: bool, due: Mapping[int, float] | None = None) -> None:
+        """Begin a run over this place's share of ``items``: ask for the first K.
+
+        ``due`` gives each item's arrival (``time.perf_counter()``), before which it does not enter.
+        """
+        self._due = due
+        self._begin([item for item in items if item % self.place.num_replicas == self.place.replica])
+        self._trace, self._keep, self._sink = trace, keep, None
+        self.learn(len(self._items))
+
+    def open(self, sink: Sink) -> None:
+        """Begin a run over items without end, of which :meth:`learn` tells; outputs go to ``sink``."""
+        self._begin(range(self.place.replica, sys.maxsize, self.place.num_replicas))
+        self._trace, self._keep, self._sink, self._due = None, False, sink, None
+
+    def learn(self, count: int) -> None:
+        """``count`` more items will come: ask for those that have a slot."""
+        self._num_known += count
+        self._ask()
+
+    @property
+    def num_turns(self) -> int:
+        """Items that this place takes in the run, as far as is known."""
+        return self._num_known
+
+    def step(self, turn: int) -> None:
+        """Take one item through the stage; turns come in order."""
+        slot, item = turn % self.num_slots, self._items[turn]
+        if self._compute is not None and self._num_finished <= turn - self.num_slots:
+            self._finish(turn - self.num_slots)
+        self._await_arrival(item)
+        for source in self._sources:
+            source.wait(slot)
+        for sender in self._senders.values():
+            sender.ready(slot)
+        self._run(slot, item)
+        self._num_stepped = turn + 1
+        self._ask()
+        for sender in self._senders.values():
+            sender.send(slot, item)
+        if self._compute is None:
+            self._finish(turn)
+
+    def finish(self) -> None:
+        """Wait for what is under way."""
+        for turn in range(self._num_finished, self._num_stepped):
+            self._finish(turn)
+        for sender in self._senders.values():
+            sender.drain()
+        settle(self.device)
+
+    def stage_s(self, *, shared: bool) -> float:
+        """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`."""
+        return call_s(lambda: self.slots.run(0), self.device, shared=shared)
+
+    def _begin(self, items: Sequence[int]) -> None:
+        self._items = items
+        self._num_known = self._num_posted = self._num_stepped = self._num_finished = 0
+
+    def _ask(self) -> None:
+        """Ask for each known item whose slot's former item has been taken."""
+        while self._num_posted < min(self._num_known, self._num_stepped + self.num_slots):
+            for source in self._sources:
+                source.post(self._num_posted % self.num_slots, self._items[self._num_posted])
+            self._num_posted += 1
+
+    def _await_arrival(self, item: int) -> None:
+        """Wait until an item is due, seeing meanwhile the ends of items under way."""
+        if self._due is None or not self.stage.model_inputs:
+            return
+        while (left_s := self._due[item] - time.perf_counter()) > 0:
+            oldest = self._num_finished
+            if (
+                self._compute is not None
+                and oldest < self._num_stepped
+                and self._ended[oldest % self.num_slots].query()
+            ):
+                self._finish(oldest)
+            else:
+                time.sleep(min(left_s, _LOOK_S) if self._compute is not None else left_s)
+
+    def _run(self, slot: int, item: int) -> None:
+        begin = time.perf_counter()
+        if self._trace is not None and self.stage.model_inputs:
+            self._trace.entered.setdefault(item, begin if self._due is None else self._due[item])
+        if self._compute is None:
+            self.slots.run(slot)
+            if self._trace is not None:
+                self._trace.busy_s += time.perf_counter() - begin
+            return
+        self._begun[slot].record(self._compute)
+        self.slots.run(slot)
+        self._ended[slot].record(self._compute)
+
+    def _finish(self, turn: int) -> None:
+        """See the end of an item; on CUDA it is K turns back, which bounds how far the host runs ahead."""
+        slot, item = turn % self.num_slots, self._items[turn]
+        self._num_finished = turn + 1
+        if self._compute is not None:
+            self._ended[slot].synchronize()
+            if self._trace is not None:
+                self._trace.busy_s += self._begun[slot].elapsed_time(self._ended[slot]) / 1e3
+        if self.stage.leaves is None:
+            return
+        if self._sink is not None:
+            self._sink(item, self.slots.outputs(slot))
+        if self._trace is not None:
+            self._trace.finished[item] = time.perf_counter()
+            if self._keep:
+                self._trace.outputs[item] = self._leaves(slot)
+
+    def _leaves(self, slot: int) -> Leaves:
+        values = self.slots.outputs(slot)
+        assert self.stage.leaves is not None
+        chosen = [values.get(leaf) if isinstance(leaf, str) else None for leaf in self.stage.leaves]
+        return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]

@@ -1,0 +1,55 @@
+"""The host's end of a pipeline: a stage's model inputs, as one more edge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from partkit.stages import ValueSpec
+
+Source = Callable[[int], Sequence[torch.Tensor]]
+"""Gives an item's input tensors, on the CPU (pinned where they go to a GPU); may block until there are some."""
+
+
+class HostFeed:
+    """Takes a stage's model inputs from a source; on CUDA copied on a stream of its own, beside the computation."""
+
+    def __init__(
+        self, values: Sequence[ValueSpec], source: Source, num_slots: int, compute: torch.cuda.Stream | None
+    ) -> None:
+        self._source, self._compute = source, compute
+        device = torch.device("cpu") if compute is None else compute.device
+        self._tensors = [
+            [torch.zeros(value.shape, dtype=value.dtype, device=device) for value in values] for _ in range(num_slots)
+        ]
+        self._items = [0] * num_slots
+        if compute is not None:
+            self._stream = torch.cuda.Stream(compute.device)
+            self._consumed = [torch.cuda.Event() for _ in range(num_slots)]
+
+    def take_from(self, source: Source) -> None:
+        """Take items from another source from now on."""
+        self._source = source
+
+    def post(self, slot: int, item: int) -> None:
+        """Note which item comes next in the slot; the former must have been consumed."""
+        self._items[slot] = item
+        if self._compute is not None:
+            self._consumed[slot].record(self._compute)
+
+    def wait(self, slot: int) -> None:
+        """Fetch the slot's item; on CUDA make the compute stream wait for the copy."""
+        tensors = self._source(self._items[slot])
+        if self._compute is None:
+            self._tensors[slot] = list(tensors)
+            return
+        self._stream.wait_event(self._consumed[slot])
+        with torch.cuda.stream(self._stream):
+            for buffer, tensor in zip(self._tensors[slot], tensors, strict=True):
+                buffer.copy_(tensor, non_blocking=True)
+        self._compute.wait_stream(self._stream)
+
+    def tensors(self, slot: int) -> list[torch.Tensor]:
+        """The slot's input tensors."""
+        return self._tensors[slot]
