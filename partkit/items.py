@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,9 +20,11 @@ class ItemForm:
     """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
 
     def __init__(self, captured: Capture) -> None:
-        nodes = captured.nodes
+        nodes = {str(node.target): node for node in captured.graph.find_nodes(op="placeholder")}
         self.specs = captured.spec.inputs
-        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
+        self.inputs: tuple[ValueSpec, ...] = tuple(
+            replace(largest_spec(captured, nodes[spec.name]), name=spec.name) for spec in self.specs
+        )
         """What an item's slot holds of the inputs, in the order of the model's call."""
         output = next(node for node in captured.graph.nodes if node.op == "output")
         self.output_node: str = output.name
