@@ -168,6 +168,7 @@ def _unlift(
             if isinstance(spec.arg, ConstantArgument):
                 continue  # None or a plain number, which the graph holds as a constant wherever it is used
             copies[node] = graph.placeholder(node.name)
+            copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
             copies[node].meta = dict(node.meta)
         elif node.op == "output":
             graph.output(tuple(_user_outputs(program, node, copies)))

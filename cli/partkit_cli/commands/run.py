@@ -35,6 +35,9 @@ def run(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Measure for about this long; default: 10.")] = None,
     check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-3, help="Samples/s that arrive, at random times; latency counts from then.")
+    ] = None,
     devices: Annotated[
         str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
     ] = None,
@@ -73,6 +76,7 @@ def run(
         mode=mode.value,
         port=port,
         allow_code=allow_code,
+        rate_per_s=rate,
         devices=None if devices is None else _devices(devices),
     )
     plan = Plan.load(path)
