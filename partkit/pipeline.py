@@ -154,7 +154,9 @@ class Pipeline:
         number, (inputs, outputs) = self._num_put, self.form.at(sizes)
         for name, slot in self._inputs.tensors(number, inputs).items():
             slot.copy_(bound[name])
-        self._sizes.tensors(number)["sizes"].copy_(torch.tensor(list(sizes.values()), dtype=torch.int64))
+        self._sizes.tensors(number)["sizes"].copy_(
+            torch.tensor([sizes[label] for label in self.form.labels], dtype=torch.int64)
+        )
         self._coming.append(outputs)
         self._num_put += 1
         for place, writer in zip(self._places, self._go, strict=True):
