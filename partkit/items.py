@@ -70,6 +70,12 @@ class ItemForm:
                 size = bound[spec.name].shape[int(place)]
                 if sizes.setdefault(label, size) != size:
                     raise UsageError(f"item {number}: its inputs have a {label} of {sizes[label]} and of {size}")
+        if sizes != self._largest:
+            raise UsageError(
+                f"item {number} is smaller than the plan's largest ({sizes} of {self._largest}), and a pipeline on own "
+                "items takes only the largest as yet",
+                hint="pad it",
+            )
         return sizes
 
     def bind(self, item: Any, number: int) -> dict[str, torch.Tensor]:
