@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -70,7 +71,11 @@ def structure_digest(captured: Capture) -> str:
 
 def operation_name(node: fx.Node) -> str:
     """The operation of a node, the same in every process."""
-    return "size" if node.target is item_size else str(node.target)
+    if node.target is item_size:
+        return "size"
+    if isinstance(node.target, FunctionType):  # its text holds an address
+        return f"{node.target.__module__}.{node.target.__qualname__}"
+    return str(node.target)
 
 
 def value_bytes(node: fx.Node) -> int:
