@@ -108,11 +108,12 @@ def _num_elements(shape: tuple[int | torch.SymInt, ...]) -> int:
     """Elements of a shape at its largest; sizes known only when the model runs and without a limit count as 0."""
     count = 1
     for size in shape:
-        count *= _largest(size)
+        count *= largest(size)
     return count
 
 
-def _largest(size: int | torch.SymInt) -> int:
+def largest(size: int | torch.SymInt) -> int:
+    """A dimension at its largest; 0 for one that is known only when the model runs and has no limit."""
     if isinstance(size, int):
         return size
     upper = bound_sympy(size.node.expr, size.node.shape_env.var_to_range).upper
