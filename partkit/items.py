@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,17 +13,18 @@ from torch.utils import _pytree as pytree
 from partkit.capture import Capture, has_known_shape
 from partkit.errors import UsageError
 from partkit.model import InputSpec
-from partkit.stages import ValueSpec, largest_spec
+from partkit.stages import ValueSpec, value_spec
+
+Values = tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]
 
 
 class ItemForm:
     """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
 
     def __init__(self, captured: Capture) -> None:
-        nodes = captured.nodes
+        nodes = {str(node.target): node for node in captured.graph.find_nodes(op="placeholder")}
         self.specs = captured.spec.inputs
-        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
-        """What an item's slot holds of the inputs, in the order of the model's call."""
+        self._input_nodes = {spec.name: nodes[spec.name] for spec in self.specs}
         output = next(node for node in captured.graph.nodes if node.op == "output")
         self.output_node: str = output.name
         leaves = output.args[0]
@@ -37,9 +39,44 @@ class ItemForm:
                     "no slot of shared memory can be made for it",
                     hint="return it as a tensor of known shape",
                 )
-        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
-        """What an item's slot holds of the outputs, each value once."""
-        self._out_spec = captured.out_spec
+        self._output_nodes, self._out_spec, self._symbols = given, captured.out_spec, captured.symbols
+        self._largest = captured.spec.sizes
+        self.labels = tuple(self._largest)
+        """The sizes that vary from item to item: batch, seq."""
+        self.sizes = ValueSpec("sizes", (len(self.labels),), torch.int64, (1,))
+        """What a slot holds of them."""
+        self._known: dict[tuple[int, ...], Values] = {}
+        self.inputs, self.outputs = self.at(self._largest)
+
+    def at(self, sizes: Mapping[str, int]) -> Values:
+        """What a slot holds of an item of these sizes: the inputs in the call's order, the outputs each once."""
+        key = tuple(sizes[label] for label in self.labels)
+        if key not in self._known:
+            self._known[key] = self._values(sizes)
+        return self._known[key]
+
+    def _values(self, sizes: Mapping[str, int]) -> Values:
+        inputs = [
+            replace(value_spec(node, self._symbols, sizes), name=name) for name, node in self._input_nodes.items()
+        ]
+        outputs = [value_spec(node, self._symbols, sizes) for node in self._output_nodes.values()]
+        return tuple(inputs), tuple(outputs)
+
+    def sizes_of(self, bound: Mapping[str, torch.Tensor], number: int) -> dict[str, int]:
+        """The item's own sizes by label. Raises :class:`UsageError` where its inputs contradict each other."""
+        sizes: dict[str, int] = {}
+        for spec in self.specs:
+            for place, label in spec.dynamic.items():
+                size = bound[spec.name].shape[int(place)]
+                if sizes.setdefault(label, size) != size:
+                    raise UsageError(f"item {number}: its inputs have a {label} of {sizes[label]} and of {size}")
+        if sizes != self._largest:
+            raise UsageError(
+                f"item {number} is smaller than the plan's largest ({sizes} of {self._largest}), and a pipeline on own "
+                "items takes only the largest as yet",
+                hint="pad it",
+            )
+        return sizes
 
     def bind(self, item: Any, number: int) -> dict[str, torch.Tensor]:
         """The item's tensors by input name: of a mapping by name, of a sequence by position, of a tensor itself.
@@ -88,11 +125,16 @@ def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise UsageError(f"item {number}: input {spec.name!r} is a {type(value).__name__}, and no tensor") from None
     dtype = str(tensor.dtype).removeprefix("torch.")
-    if (tuple(tensor.shape), dtype) != (spec.shape, spec.dtype):
+    fits = len(tensor.shape) == len(spec.shape) and all(
+        1 <= size <= largest if str(place) in spec.dynamic else size == largest
+        for place, (size, largest) in enumerate(zip(tensor.shape, spec.shape, strict=True))
+    )
+    if not fits or dtype != spec.dtype:
+        asked = [f"1 to {size}" if str(place) in spec.dynamic else str(size) for place, size in enumerate(spec.shape)]
         shape = "x".join(map(str, tensor.shape)) or "1"
         raise UsageError(
             f"item {number}: input {spec.name!r} is {dtype} of shape {list(tensor.shape)}, and the plan is for "
-            f"{spec.dtype} of shape {list(spec.shape)}",
+            f"{spec.dtype} of shape [{', '.join(asked)}]",
             hint=f"convert or pad it, or plan again with --input {spec.name}={shape}:{dtype}",
         )
     return tensor

@@ -62,6 +62,7 @@ class StageGraph:
     takes: tuple[ValueSpec, ...]
     gives: tuple[str, ...]
     model_inputs: tuple[str, ...]
+    """As the model's spec names them; a node may be called otherwise (``input_1``), where a name is Python's."""
     receives: Mapping[int, tuple[ValueSpec, ...]]
     sends: Mapping[int, tuple[ValueSpec, ...]]
     leaves: tuple[Any, ...] | None
@@ -217,7 +218,7 @@ class _StageBuilder:
                 self.leaves = tuple(self._copy(leaf).name if isinstance(leaf, fx.Node) else leaf for leaf in flat)
             elif node in self.computed and node.op != "placeholder":
                 self._copy(node)
-        return self._finish(sends, receives, tuple(node.name for node in model_inputs))
+        return self._finish(sends, receives, tuple(str(node.target) for node in model_inputs))
 
     def _take(self, node: fx.Node) -> None:
         copy = self.graph.placeholder(node.name)

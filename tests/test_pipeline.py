@@ -7,19 +7,23 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils import _pytree as pytree
 
 import partkit
 from partkit.cluster import Cluster, Device, Link
 from partkit.errors import FormatError, RankFailedError, UsageError
 from partkit.inputs import split_arguments, synthetic_inputs
 from partkit.item_files import map_file
+from partkit.machine import num_cuda_devices
 from partkit.pipeline import Pipeline, open_pipeline
+from partkit.plan import Plan
 from partkit.planners import PlanRequest, make_plan
 from partkit.sources import load_model
 from partkit.workflow import profile_model
@@ -209,6 +213,43 @@ def test_any_module_is_planned_and_run_with_its_own_weights(tmp_path: Path, monk
     with pytest.raises(UsageError) as raised:
         pipeline.map([])
     assert str(raised.value) == "the pipeline is closed; open it again with open_pipeline"
+
+
+def as_expected(plan: Plan, outputs: list[Any], *, tolerance: float) -> bool:
+    """True where the outputs of synthetic items are the unsplit model's on the CPU."""
+    loaded = load_model(plan.model)
+    whole = loaded.materialise()
+    for number, output in enumerate(outputs):
+        args, kwargs = split_arguments(loaded, synthetic_inputs(plan.model, number))
+        with torch.inference_mode():
+            expected = pytree.tree_leaves(whole(*args, **kwargs))
+        for one, other in zip(pytree.tree_leaves(output), expected, strict=True):
+            if float((one - other).abs().max()) > tolerance:
+                return False
+    return True
+
+
+def test_stages_that_share_a_rank_have_a_thread_each() -> None:
+    plan = plan_of(SKIPS, 3)
+    with open_pipeline(plan, device="cpu", devices=(0, 0, 1), allow_code=True) as pipeline:
+        assert len(pipeline.pids()) == 2
+        outputs = list(pipeline.map(skip_items(20)))
+    assert len(outputs) == 20
+    assert as_expected(plan, outputs, tolerance=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(num_cuda_devices() == 0, reason="needs a CUDA device")
+def test_own_items_go_through_gpus_and_back() -> None:
+    plan = plan_of("bert-tiny", 2)
+    devices = (0, 1) if num_cuda_devices() > 1 else (0, 0)
+    items = [synthetic_inputs(plan.model, number) for number in range(50)]
+    with open_pipeline(plan, device="cuda", devices=devices) as pipeline:
+        outputs = list(pipeline.map(items))
+        again = list(pipeline.map(items))
+    assert len(outputs) == len(again) == 50
+    assert as_expected(plan, outputs, tolerance=1e-3)
+    assert as_expected(plan, again, tolerance=1e-3)
 
 
 def test_a_module_that_cannot_be_archived_says_why() -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from partkit.capture import capture
 from partkit.errors import MismatchError
@@ -33,6 +34,20 @@ def test_a_stage_holds_only_its_own_tensors() -> None:
     first, last = cut(captured, even_cut(captured, 2), 2)
     assert not any("layer.1." in name for name in first.tensor_names)
     assert not any("layer.0.attention" in name for name in last.tensor_names)
+
+
+class Plain(nn.Sequential):
+    """Its forward calls its input ``input``, which torch.fx renames since Python has a function of that name."""
+
+
+def plain() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    return Plain(nn.Linear(4, 4), nn.ReLU()), (torch.ones(2, 4),)
+
+
+def test_an_input_keeps_its_name_where_its_node_cannot() -> None:
+    captured = captured_model("py:tests.test_stages:plain")
+    assert [spec.name for spec in captured.spec.inputs] == ["input"]
+    assert [stage.model_inputs for stage in cut(captured, even_cut(captured, 2), 2)] == [("input",), ()]
 
 
 def test_nodes_of_another_graph_are_refused_with_their_names() -> None:

@@ -34,8 +34,14 @@ LARGEST_RELATIVE = 1e-5
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name holds this text")
+    parser.add_argument("--rows", default=":", help="rows I:J of the table, counted from 0")
     options = parser.parse_args()
-    chosen = [each for each in (*ARCHITECTURES, *modules()) if options.only.lower() in each.name.lower()]
+    first, _, end = options.rows.partition(":")
+    chosen = [
+        each
+        for each in (*ARCHITECTURES, *modules())[int(first or 0) : int(end or 999)]
+        if options.only.lower() in each.name.lower()
+    ]
     profile_model(parse_model("bert-tiny"), analytic="cpu-core")  # imports are no part of a row's seconds
     print("| model | nodes | capture | 2 stages | sent | 4 stages | sent at each cut |\n|---|---|---|---|---|---|---|")
     num_failed = 0

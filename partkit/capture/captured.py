@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -70,7 +71,11 @@ def structure_digest(captured: Capture) -> str:
 
 def operation_name(node: fx.Node) -> str:
     """The operation of a node, the same in every process."""
-    return "size" if node.target is item_size else str(node.target)
+    if node.target is item_size:
+        return "size"
+    if isinstance(node.target, FunctionType):  # its text holds an address
+        return f"{node.target.__module__}.{node.target.__qualname__}"
+    return str(node.target)
 
 
 def value_bytes(node: fx.Node) -> int:
@@ -103,11 +108,12 @@ def _num_elements(shape: tuple[int | torch.SymInt, ...]) -> int:
     """Elements of a shape at its largest; sizes known only when the model runs and without a limit count as 0."""
     count = 1
     for size in shape:
-        count *= _largest(size)
+        count *= largest(size)
     return count
 
 
-def _largest(size: int | torch.SymInt) -> int:
+def largest(size: int | torch.SymInt) -> int:
+    """A dimension at its largest; 0 for one that is known only when the model runs and has no limit."""
     if isinstance(size, int):
         return size
     upper = bound_sympy(size.node.expr, size.node.shape_env.var_to_range).upper

@@ -110,10 +110,11 @@ class PipelineExecutor:
         if len(self._streams) == 1:
             self._streams[0].run()
             return
-        with ThreadPoolExecutor(len(self._streams)) as threads:
-            done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+        threads = ThreadPoolExecutor(len(self._streams))
+        done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()  # of a fault; the other threads may wait for it for ever, and end with the rank
+        threads.shutdown()
 
     def stage_s(self) -> dict[int, float]:
         """Each place's stage alone, while other ranks do the same on their own devices."""

@@ -2,22 +2,26 @@
 
 Each node of the captured graph is called once on fake tensors, under a mode that sees the kernels it comes to. FLOPs
 are torch's own formulas (``torch.utils.flop_counter``); bytes are each kernel's operands and results once; a kernel
-that only makes a view moves nothing and costs nothing.
+that only makes a view moves nothing and costs nothing. An operation without a formula (an LSTM, a convolution by FFT)
+counts no FLOPs, only its bytes. Sizes that vary are taken at their largest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry
 
-from partkit.capture import Capture
+from partkit.capture.captured import Capture, largest
+from partkit.capture.sizes import item_size
 from partkit.profilers.nominal import NominalDevice
 
 aten = torch.ops.aten
@@ -50,24 +54,65 @@ def kernels_by_node(captured: Capture) -> Mapping[str, tuple[Kernel, ...]]:
     """The kernels of each operation that depends on a model input; reads no data."""
     found: dict[str, tuple[Kernel, ...]] = {}
     known: dict[str, tuple[Kernel, ...]] = {}
-    with torch.inference_mode():
+    largest_values = _LargestValues(captured)
+    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
         for node in captured.graph.nodes:
             if node.op != "call_function" or node.name in captured.free:
                 continue
-            signature = _signature(node)
+            if not isinstance(node.target, torch._ops.OpOverload):
+                found[node.name] = ()  # a choice out of a tuple, arithmetic on sizes
+                continue
+            args, kwargs = fx.map_arg((node.args, node.kwargs), largest_values.of)
+            signature = _signature(node, args, kwargs)
             if signature not in known:
-                known[signature] = _kernels(node)
+                known[signature] = _kernels(node.target, args, kwargs, largest_values.of(node))
             found[node.name] = known[signature]
     return found
 
 
-def _kernels(node: fx.Node) -> tuple[Kernel, ...]:
-    if not isinstance(node.target, torch._ops.OpOverload):
-        return ()  # a choice out of a tuple, arithmetic on sizes
-    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
-    with _KernelMode() as mode:
-        node.target(*args, **kwargs)
+def _kernels(target: torch._ops.OpOverload, args: Any, kwargs: Any, result: Any) -> tuple[Kernel, ...]:
+    """The kernels of a call; where its result's size depends on the data, one kernel that moves the most it can."""
+    mode = _KernelMode()
+    try:
+        with mode:
+            target(*args, **kwargs)
+    except RuntimeError:  # what fake tensors raise for nonzero, item and the like
+        tensors = _tensors((args, kwargs, result))
+        dtype = str(tensors[-1].dtype).removeprefix("torch.") if tensors else "float32"
+        return (Kernel(0, sum(map(_dense_bytes, tensors)), dtype),)
     return tuple(mode.kernels)
+
+
+class _LargestValues:
+    """What nodes give at the largest sizes that the model was captured for; tensors hold no data."""
+
+    def __init__(self, captured: Capture) -> None:
+        self._sizes = captured.spec.sizes
+        self._known: dict[fx.Node, Any] = {}
+
+    def of(self, node: fx.Node) -> Any:
+        """The node's value, made once; called under the mode that makes tensors fake."""
+        if node not in self._known:
+            self._known[node] = self._made(node)
+        return self._known[node]
+
+    def _made(self, node: fx.Node) -> Any:
+        if "val" in node.meta:
+            return pytree.tree_map(_at_largest, node.meta["val"])
+        if node.target is item_size:
+            return self._sizes[str(node.args[0])]
+        assert callable(node.target)
+        args, kwargs = fx.map_arg((node.args, node.kwargs), self.of)  # arithmetic on sizes
+        return node.target(*args, **kwargs)
+
+
+def _at_largest(leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor):
+        shape, stride = (tuple(map(largest, numbers)) for numbers in (leaf.shape, leaf.stride()))
+        return torch.empty_strided(shape, stride, dtype=leaf.dtype, device=leaf.device)
+    if isinstance(leaf, torch.SymInt):
+        return largest(leaf)
+    return 1.0 if isinstance(leaf, torch.SymFloat) else leaf
 
 
 class _KernelMode(TorchDispatchMode):
@@ -109,7 +154,8 @@ class _KernelMode(TorchDispatchMode):
 
 def _flop(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:
     if packet is _ATTENTION:
-        return int(sdpa_flop_count(*(each.shape for each in args[:3])))
+        query, key, value = (each.shape for each in args[:3])  # torch's formula, for any leading dimensions
+        return int(2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
     formula = flop_registry.get(packet)
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=result))
 
@@ -128,9 +174,8 @@ def _dense_bytes(tensor: torch.Tensor) -> int:
     return count * tensor.dtype.itemsize
 
 
-def _signature(node: fx.Node) -> str:
+def _signature(node: fx.Node, args: Any, kwargs: Any) -> str:
     """What decides a node's kernels: layers repeat, and each distinct operation is looked at once."""
-    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta.get("val"))
     leaves, structure = pytree.tree_flatten((args, kwargs))
     described = [
         (tuple(leaf.shape), leaf.stride(), leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves

@@ -3,6 +3,7 @@ import operator
 import pytest
 import torch
 
+from partkit.capture.captured import operation_name
 from partkit.errors import CaptureError
 from tests.planned import captured_model
 
@@ -71,3 +72,10 @@ def test_what_export_cannot_capture_is_named_with_its_source_line() -> None:
 def test_the_same_model_has_the_same_digest_and_another_has_another() -> None:
     digests = [captured_model(name).spec.structure_sha256 for name in ("bert-tiny", "bert-tiny", "llama-tiny")]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_names_of_operations_hold_no_address_of_this_process() -> None:
+    nodes = captured_model("py:tests.awkward_models:items_as_numbers").graph.nodes
+    names = [operation_name(node) for node in nodes if node.op == "call_function"]
+    assert "torch.sym_float" in names
+    assert not any(" at 0x" in name for name in names)

@@ -44,6 +44,22 @@ def test_bytes_are_operands_and_results_and_views_move_none() -> None:
     assert by_target["aten.transpose.int"] == ()
 
 
+def test_sizes_that_vary_are_taken_at_their_largest() -> None:
+    varying = capture(load_model(parse_model("bert-tiny", dynamic=["batch", "seq"], batch=2, seq=64)))
+    fixed = capture(load_model(parse_model("bert-tiny", batch=2, seq=64)))
+    flops = [sum(k.flop for found in kernels_by_node(c).values() for k in found) for c in (varying, fixed)]
+    assert flops == [2 * bert_flop(hidden=128, layers=2, vocab=21128, seq=64)] * 2
+
+
+@pytest.mark.parametrize("name", ["items_as_numbers", "number_as_length", "rows_where_true", "attention", "recurrent"])
+def test_values_known_only_at_run_time_are_counted_by_what_they_move_at_most(name: str) -> None:
+    captured = captured_model(f"py:tests.awkward_models:{name}")
+    times = analytic_times(captured, nominal_device("h100"))
+    operations = {node.name for node in captured.graph.nodes if node.op == "call_function"}
+    assert set(times) == operations - captured.free
+    assert all(0 <= seconds < 1e-3 for seconds in times.values())
+
+
 def test_a_kernel_takes_the_slower_of_arithmetic_and_memory_and_its_overhead() -> None:
     device = nominal_device("H100")
     assert device.kernel_time_s(989e12, 3.35e12 / 2, "bfloat16") == pytest.approx(1.0 + 2e-6)
