@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,8 @@ class RunOptions:
     port: int | None = None
     allow_code: bool = False
     latency_items: int = _P95_ITEMS
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """``batch`` and ``seq`` of the items, of a plan whose sizes may vary; empty: the largest."""
     devices: tuple[int, ...] | None = None
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
@@ -101,6 +103,7 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     require_executor(executor)
+    plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
     if device == "cuda":
@@ -115,6 +118,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     return Job(
         executor=executor,
         model=plan.model,
+        sizes=dict(options.sizes),
         plan=plan,
         device=device,
         threads=options.threads or planned_threads(plan),
@@ -210,7 +214,7 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
     replies = group.call("stage")
     stage_s = {int(place): seconds for reply in replies for place, seconds in reply["seconds"].items()}
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
-    items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.model.batch))
+    items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.fed.batch))
     runs = group.call("run", items=items)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
@@ -220,7 +224,7 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
 
 def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
     """Samples/s from the first rank's start to the last one's end, and in steady state."""
-    batch = job.model.batch
+    batch = job.fed.batch
     window = max(run["end"] for run in runs) - min(run["begin"] for run in runs)
     finished = sum(run["finished"] for run in runs)
     rates = [run["steady_per_s"] for run in runs if run["finished"]]
@@ -262,10 +266,10 @@ def _result(
         steady_samples_per_s=steady,
         latency_s=Latency(p50=percentile(measured.latencies_s, 0.5), p95=percentile(measured.latencies_s, 0.95)),
         items=measured.items,
-        batch=job.model.batch,
+        batch=job.fed.batch,
         check=check,
         stages=stages,
-        bottleneck_efficiency=None if slowest is None else steady * slowest / job.model.batch,
+        bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
         ranks=tuple(use for rank, run in enumerate(measured.runs) for use in rank_uses(rank, run)),
         environment=environment,
@@ -298,6 +302,8 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
             f"{job.num_ranks} ranks of {job.threads} thread(s) share {cores} cores: stages wait for a core, "
             "stage times are processor time, and bottleneck_efficiency cannot reach 1"
         )
+    if job.fed.sizes != job.model.sizes:
+        told.append("items are smaller than the plan's largest: its prediction does not hold for them")
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")

@@ -11,15 +11,14 @@ where the host runs ahead and looks at outputs K turns behind.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from partkit.executors.clock import call_s, settle
 from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.stage_forms import StageForms
 from partkit.executors.stage_slots import StageSlots
-from partkit.stages import StageGraph
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.wiring import Place
@@ -31,8 +30,7 @@ class StageRunner:
     def __init__(
         self,
         place: Place,
-        stage: StageGraph,
-        module: Callable[..., Any],
+        forms: StageForms,
         *,
         feed: HostFeed,
         receivers: Mapping[int, Receiver],
@@ -42,10 +40,10 @@ class StageRunner:
         compute: torch.cuda.Stream | None,
     ) -> None:
         self.place, self.device = place, device
-        self._stage, self._num_slots, self._compute = stage, num_slots, compute
+        self._stage, self._num_slots, self._compute = forms.stage, num_slots, compute
         self._senders = senders
-        self._sources: list[HostFeed | Receiver] = [*([feed] if stage.model_inputs else []), *receivers.values()]
-        self.slots = StageSlots(module, stage, feed, receivers, senders, num_slots=num_slots, compute=compute)
+        self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
+        self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
         if compute is not None:
             self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
             self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
@@ -89,7 +87,7 @@ class StageRunner:
 
     def stage_s(self, *, shared: bool) -> float:
         """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`."""
-        return call_s(lambda: self.slots.run(0), self.device, shared=shared)
+        return call_s(lambda: self.slots.run(0, 0), self.device, shared=shared)
 
     def _post(self, turn: int) -> None:
         for source in self._sources:
@@ -100,11 +98,11 @@ class StageRunner:
         if self._stage.model_inputs:
             self._trace.entered.setdefault(item, begin)
         if self._compute is None:
-            self.slots.run(slot)
+            self.slots.run(slot, item)
             self._trace.busy_s += time.perf_counter() - begin
             return
         self._begun[slot].record(self._compute)
-        self.slots.run(slot)
+        self.slots.run(slot, item)
         self._ended[slot].record(self._compute)
 
     def _finish(self, turn: int) -> None:
