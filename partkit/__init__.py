@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from partkit.compare import CompareOptions, compare_executors
     from partkit.errors import PartkitError
+    from partkit.pipeline import Pipeline, open_pipeline
     from partkit.planners import PlanRequest, make_plan, plan_as_asked
     from partkit.runner import RunOptions, run_plan
     from partkit.sources import parse_model
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareOptions",
     "PartkitError",
+    "Pipeline",
     "PlanRequest",
     "RunOptions",
     "compare_executors",
     "machine_cluster",
     "make_plan",
+    "open_pipeline",
     "parse_model",
     "plan_as_asked",
     "profile_model",
@@ -30,11 +33,13 @@ __all__ = [
 _HOMES = {
     "CompareOptions": "partkit.compare",
     "PartkitError": "partkit.errors",
+    "Pipeline": "partkit.pipeline",
     "PlanRequest": "partkit.planners",
     "RunOptions": "partkit.runner",
     "compare_executors": "partkit.compare",
     "machine_cluster": "partkit.workflow",
     "make_plan": "partkit.planners",
+    "open_pipeline": "partkit.pipeline",
     "parse_model": "partkit.sources",
     "plan_as_asked": "partkit.planners",
     "profile_model": "partkit.workflow",

@@ -26,6 +26,23 @@ _BITS_BY_DTYPE = {
 }
 """The dtypes whose data length is checked against the shape; an unknown one is left to safetensors."""
 
+TORCH_NAME_BY_DTYPE = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "C64": "complex64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+"""The stored dtypes that :meth:`Checkpoint.read_as` knows."""
+_PIECE_BYTES = 2**20
+"""Read and cast at a time: a multiple of every dtype's size, and no large hole in the heap once it is freed."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -33,6 +50,11 @@ class Entry:
 
     file: Path
     shape: tuple[int, ...]
+    dtype: str
+    """As safetensors names it: F32, BF16, I64, ..."""
+    start: int
+    """Where its data begin in the file, in bytes."""
+    num_bytes: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +67,37 @@ class Checkpoint:
     _handles: dict[Path, Any] = field(default_factory=dict, repr=False, compare=False)
     """Open files: a cache, so that reading many tensors maps each file once."""
 
+    def read_as(self, key: str, dtype: torch.dtype) -> torch.Tensor:
+        """One tensor on CPU in memory of its own, cast piece by piece: no page of the file stays mapped.
+
+        Raises :class:`WeightsError` for damage.
+        """
+        import torch
+
+        entry = self.entries[key]
+        stored = getattr(torch, TORCH_NAME_BY_DTYPE[entry.dtype])
+        made = torch.empty(entry.shape, dtype=dtype)
+        flat, done = made.view(-1), 0
+        piece = torch.empty(min(_PIECE_BYTES, entry.num_bytes), dtype=torch.uint8)
+        try:
+            with entry.file.open("rb") as stream:
+                stream.seek(entry.start)
+                while done < flat.numel():
+                    part = piece[: (flat.numel() - done) * stored.itemsize]
+                    if stream.readinto(part.numpy().data) < part.numel():
+                        raise WeightsError(f"{entry.file} is truncated: tensor {key!r} can't be read whole")
+                    values = part.view(stored)
+                    flat[done : done + values.numel()] = values
+                    done += values.numel()
+        except OSError as error:
+            raise WeightsError(f"{entry.file}: tensor {key!r} can't be read: {error.strerror}") from None
+        return made
+
     def read(self, key: str) -> torch.Tensor:
-        """One tensor on CPU; only its own pages are read. Raises :class:`WeightsError` for damage."""
+        """One tensor on CPU, mapped: only its own pages are read, and they belong to the page cache.
+
+        Raises :class:`WeightsError` for damage.
+        """
         from safetensors import SafetensorError, safe_open
 
         entry = self.entries[key]
@@ -91,11 +142,16 @@ def read_header(file: Path) -> dict[str, Entry]:
         data_size = size - 8 - header_size
         for key, item in header.items():
             _check_extent(file, key, item, data_size)
-        return {key: Entry(file, tuple(item["shape"])) for key, item in header.items()}
+        return {key: _entry(file, item, 8 + header_size) for key, item in header.items()}
     except OSError as error:
         raise WeightsError(f"{file} can't be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AssertionError):
         raise WeightsError(f"{file} isn't a safetensors file: its header can't be read") from None
+
+
+def _entry(file: Path, item: Mapping[str, Any], data_start: int) -> Entry:
+    start, end = item["data_offsets"]
+    return Entry(file, tuple(item["shape"]), item["dtype"], data_start + start, end - start)
 
 
 def _check_extent(file: Path, key: str, item: Mapping[str, Any], data_size: int) -> None:

@@ -57,7 +57,8 @@ class Document(Record):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise FormatError(f"{where} is not a valid {kind}: {_all_faults(error)}") from None
+            faults = _all_faults(error, data)
+            raise FormatError(f"{where} is not a valid {kind}: {faults}", hint="correct the file there") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -118,11 +119,33 @@ def _check_header(data: dict[str, Any], kind: str, where: str) -> None:
         )
 
 
-def _all_faults(error: ValidationError) -> str:
+def _all_faults(error: ValidationError, data: dict[str, Any]) -> str:
     faults = error.errors(include_url=False)
     places = [fault["loc"] for fault in faults]
-    told = [f"{_path(fault['loc'])}: {fault['msg']}" for fault in faults if not _follows(fault, places)]
-    return "; ".join(told)
+    return "; ".join(_told(fault, data) for fault in faults if not _follows(fault, places))
+
+
+def _told(fault: ErrorDetails, data: dict[str, Any]) -> str:
+    """Where the fault is, what is wrong, and the value that is there."""
+    message = fault["msg"].removeprefix("Value error, ")
+    value = fault.get("input")
+    if message.startswith("Input should") and (value is None or isinstance(value, str | int | float)):
+        message += f", not {value!r}"
+    where = _path(fault["loc"])
+    return f"{where}{_name_at(fault['loc'], data)}: {message}" if where else message
+
+
+def _name_at(location: tuple[int | str, ...], data: Any) -> str:
+    """The name of the innermost thing with one that the place lies in, since nobody counts to ``nodes[417]``."""
+    name = ""
+    for part in location:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(data, dict) and isinstance(data.get("name"), str):
+            name = f" of {data['name']!r}"
+    return name
 
 
 def _follows(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
@@ -134,7 +157,7 @@ def _follows(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
 
 def _path(location: tuple[int | str, ...]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.lstrip(".") or "(whole file)"
+    return text.lstrip(".")
 
 
 def _round_floats(value: object, digits: int) -> object:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import random
-import resource
 import shlex
 import socket
 import statistics
@@ -70,8 +69,12 @@ def _nvml_handle(device_index: int | None) -> Any:
 
 
 def host_peak_bytes() -> int:
-    """The process's largest resident size so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The process's largest resident size so far.
+
+    Not ``ru_maxrss``, which begins at the size of the process that started this one.
+    """
+    with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123 - a device file
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
 
 def bootstrap_ci95(samples: Sequence[float], *, seed: int = 0) -> tuple[float, float]:

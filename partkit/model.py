@@ -51,6 +51,11 @@ class ModelSpec(Record):
         return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else 1
 
     @property
+    def runs_own_code(self) -> bool:
+        """True where building the model runs Python code that comes with it, which needs consent."""
+        return self.source.startswith("py:") or bool(self.options.get("trust_remote_code"))
+
+    @property
     def is_graph(self) -> bool:
         """True for a graph from elsewhere, which can be planned but not run."""
         return self.source.startswith("graph:")

@@ -10,6 +10,9 @@ from partkit.cluster import Cluster
 from partkit.document import Document, Record
 from partkit.model import ModelSpec
 
+NO_EXECUTOR = "none"
+"""Named by a plan whose stages send back and forth: each executor runs a stage once for an item."""
+
 
 class Send(Record):
     """Values that one stage sends to a later one for each item."""
@@ -74,17 +77,60 @@ class Constraints(Record):
     """Cap by device index, as text."""
     pins: dict[str, int] = Field(default_factory=dict)
     """Stage by regular expression on module paths."""
+    keep_together: tuple[str, ...] = ()
+    """Regular expressions on module paths: nodes that match one stand in one stage."""
+    granularity: Literal["op", "layer", "module"] = "op"
+    """Where cuts may be: anywhere, between numbered layers, or between modules' calls."""
+    num_stages: int | None = Field(default=None, ge=1)
+    """Stages at most; None: as many as there are devices."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Devices that one stage may run on; None: any number."""
     num_slots: int = Field(default=2, ge=1)
     """In-flight slots of each received and each sent value, as counted in ``peak_bytes``."""
+
+
+class NodeTimes(Record):
+    """Where the node times behind a plan's figures come from: its profile's ``method`` and device."""
+
+    method: str = ""
+    device: str = ""
+
+    @property
+    def is_analytic(self) -> bool:
+        """True where nothing was measured."""
+        return self.method == "analytic"
 
 
 class PlannerRun(Record):
     """Which algorithm made the plan and how long it took."""
 
     name: str = ""
+    asked: str = "auto"
+    """The planner that the request named."""
     seconds: float = 0.0
     detail: str = ""
     """What the planner tried and why it chose this, for people."""
+
+
+class MovedNodes(Record):
+    """Nodes that a new plan puts on another stage."""
+
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+    nodes: tuple[str, ...]
+
+
+class MeasuredRound(Record):
+    """A plan that was run, against what was predicted, and what planning again from that moved."""
+
+    predicted_s: tuple[float, ...]
+    """Compute of one item, by stage."""
+    measured_s: tuple[float, ...]
+    predicted_samples_per_s: float
+    measured_samples_per_s: float
+    """In steady state."""
+    moved: tuple[MovedNodes, ...] = ()
+    """Empty: no other cut promised more."""
 
 
 class Plan(Document):
@@ -106,7 +152,10 @@ class Plan(Document):
     contiguous: bool = True
     planner: PlannerRun = PlannerRun()
     profile_sha256: str = ""
+    node_times: NodeTimes = NodeTimes()
     edited: bool = False
+    rounds: tuple[MeasuredRound, ...] = ()
+    """What was measured before the plan was made (``partkit plan --measure``)."""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

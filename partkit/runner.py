@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from partkit.errors import MachineError, UsageError
+from partkit.errors import MachineError, MismatchError, UsageError
 from partkit.executors import require_executor
 from partkit.job import DeviceType, Job
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores, num_cuda_devices, resolve_device
 from partkit.measure import describe_environment, percentile
-from partkit.plan import Plan
+from partkit.plan import NO_EXECUTOR, Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
+from partkit.sources import require_consent
 from partkit.torchrun import is_one_host, join, started_by_launcher
 from partkit.transport.wiring import places
 
@@ -102,7 +103,9 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 
 def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    _require_runnable(plan, executor)
     require_executor(executor)
+    require_consent(plan.model, allow_code=options.allow_code)
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
@@ -137,6 +140,16 @@ def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
             hint=f"give one for each stage (and replica), as in --devices {','.join(map(str, planned))}",
         )
     return planned if asked is None else asked
+
+
+def _require_runnable(plan: Plan, executor: str) -> None:
+    """Stages that wait for each other within one item would do so for ever."""
+    if executor in ("pipeline", "split", NO_EXECUTOR) and not plan.contiguous:
+        raise MismatchError(
+            f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
+            "runs once for an item",
+            hint="plan again without --non-contiguous",
+        )
 
 
 def planned_threads(plan: Plan) -> int:
@@ -307,6 +320,10 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")
+    if plan.node_times.is_analytic:
+        told.append(
+            f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
+        )
     if len(measured.latencies_s) < _P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

@@ -114,7 +114,7 @@ def cut(
     sends: list[dict[int, tuple[ValueSpec, ...]]] = [{} for _ in range(num_stages)]
     for source, target in sorted(crossing):
         names = crossing[source, target]
-        sends[source][target] = tuple(_largest_spec(captured, node) for node in captured.graph.nodes if node in names)
+        sends[source][target] = tuple(largest_spec(captured, node) for node in captured.graph.nodes if node in names)
     builders = [_StageBuilder(captured, stage_by_node, index, computed[index]) for index in range(num_stages)]
     return tuple(
         builder.build(
@@ -183,7 +183,8 @@ def value_spec(node: fx.Node, symbols: Symbols | None = None, sizes: Mapping[str
     return ValueSpec(node.name, shape, value.dtype, torch.empty_like(layout).stride())
 
 
-def _largest_spec(captured: Capture, node: fx.Node) -> ValueSpec:
+def largest_spec(captured: Capture, node: fx.Node) -> ValueSpec:
+    """The value at the largest sizes that the model was captured for."""
     return value_spec(node, captured.symbols, captured.spec.sizes)
 
 
@@ -233,7 +234,7 @@ class _StageBuilder:
         copy = self.graph.placeholder(node.name)
         copy.meta = {"val": node.meta.get("val")}
         self.copies[node] = copy
-        self.takes.append(_largest_spec(self.captured, node))
+        self.takes.append(largest_spec(self.captured, node))
 
     def _copy(self, node: fx.Node) -> fx.Node:
         """The stage's copy of a node, made now if it is free, a parameter, recomputed, or its turn has come."""

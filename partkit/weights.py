@@ -12,12 +12,14 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from partkit.checkpoint import Checkpoint
+from partkit.checkpoint import TORCH_NAME_BY_DTYPE, Checkpoint
 from partkit.errors import WeightsError
 
 _SCALE_NAME = re.compile(r"(weight|gamma|scale|lambda_?\d*)$")
 """Ends of the names of one-dimensional parameters that multiply and so belong near 1."""
 _SPREAD = 0.02
+_PLAIN_FLOATS = frozenset(("F64", "F32", "F16", "BF16"))
+"""Stored dtypes that cast to one another by value."""
 
 
 class WeightSource(Protocol):
@@ -134,10 +136,26 @@ class SafetensorsWeights:
             if recipe is None:
                 continue
             if recipe.shape != tuple(shape):
+                raise self._wrong_shape(name, recipe, shape)
+            self._check_kind(name, recipe)
+
+    def _wrong_shape(self, name: str, recipe: Recipe, needed: tuple[int, ...]) -> WeightsError:
+        first, last, num_keys = recipe.keys[0], recipe.keys[-1], len(recipe.keys)
+        what = f"tensor {first!r} makes" if num_keys == 1 else f"{num_keys} tensors from {first!r} to {last!r} make"
+        return WeightsError(
+            f"{self._checkpoint.entries[first].file}: {what} {name!r} of shape {list(recipe.shape)}, and "
+            f"{self._owner} needs {list(needed)}",
+            hint="the config.json beside it belongs to another model"
+            + ("" if num_keys == 1 else ", or one of the tensors is missing"),
+        )
+
+    def _check_kind(self, name: str, recipe: Recipe) -> None:
+        """Refuse quantized data in place of plain: cast, it would be numbers without their scale."""
+        for entry, key in ((self._checkpoint.entries[key], key) for key in recipe.keys):
+            if self._tensors[name].is_floating_point() and entry.dtype not in _PLAIN_FLOATS:
                 raise WeightsError(
-                    f"{self._checkpoint.entries[recipe.keys[0]].file}: tensor {recipe.keys[0]!r} makes {name!r} of "
-                    f"shape {list(recipe.shape)}, and {self._owner} needs {list(shape)}",
-                    hint="the config.json beside it belongs to another model",
+                    f"{entry.file}: tensor {key!r} is {entry.dtype}, and {self._owner} needs floating-point numbers",
+                    hint="the checkpoint is quantized: use the unquantized model",
                 )
 
     def read(self, name: str) -> torch.Tensor:
@@ -146,8 +164,17 @@ class SafetensorsWeights:
         if recipe is None:
             return self._kept[name].detach()
         dtype = self._tensors[name].dtype
-        pieces = [self._checkpoint.read(key).to(dtype) for key in recipe.keys]
-        return pieces[0] if recipe.convert is None else recipe.convert(*pieces)[made_as]
+        if recipe.convert is None:
+            return self._read_as(dtype, recipe.keys[0])
+        pieces = [self._checkpoint.read_as(key, dtype) for key in recipe.keys]
+        return recipe.convert(*pieces)[made_as]
+
+    def _read_as(self, dtype: torch.dtype, key: str) -> torch.Tensor:
+        """Mapped where it is stored so; where it is cast, mapped pages would only add to the copy."""
+        stored = TORCH_NAME_BY_DTYPE.get(self._checkpoint.entries[key].dtype)
+        if stored is None or getattr(torch, stored) == dtype:
+            return self._checkpoint.read(key)
+        return self._checkpoint.read_as(key, dtype)
 
     def _find(self, name: str) -> tuple[str, Recipe | None]:
         """The name under which the recipe makes the tensor, and the recipe; None for a buffer kept as built."""

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,7 @@ from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
-from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.protocol import Leaves, StreamingExecutor, Trace
 from partkit.job import Job
 from partkit.launch import Failure, Reply, connect, serve, write_failure
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
@@ -90,6 +90,8 @@ class Worker:
             "check": self._check,
             "stage": self._stage,
             "run": self._run,
+            "open_stream": self._open_stream,
+            "stream": self._stream,
             "profile": self._profile,
             "links": self._links,
             "environment": lambda: describe_environment(),
@@ -182,6 +184,15 @@ class Worker:
                 {"device": f"cuda:{index}", "gpu_util_mean": util_mean, "gpu_util_max": util_max, "peak_bytes": peak}
             )
         return uses
+
+    def _open_stream(self, folder: str, num_slots: int) -> Reply:
+        cast("StreamingExecutor", self._ready()).open_stream(Path(folder), num_slots)
+        return {}
+
+    def _stream(self) -> Reply:
+        """A program's own items, until it ends them."""
+        cast("StreamingExecutor", self._ready()).stream()
+        return {}
 
     def _profile(self, path: str) -> Reply:
         """Measure every node of the model on this rank's device and write the profile."""

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import statistics
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from partkit.capture import capture
 from partkit.cluster import Cluster, Device, Link, PairLink
-from partkit.document import Document, digest
-from partkit.errors import FormatError
+from partkit.document import digest
 from partkit.job import DeviceType, Job
+from partkit.kept import find_kept, keep_profile, kept_path
 from partkit.launch import WorkerGroup
 from partkit.machine import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
+from partkit.measure import describe_environment
 from partkit.model import ModelSpec
-from partkit.profile import Profile
+from partkit.profile import Profile, ProfiledDevice
+from partkit.profilers.analytic import analytic_times
+from partkit.profilers.assemble import assemble
+from partkit.profilers.nominal import NominalDevice, nominal_device
 from partkit.progress import Progress, silent
+from partkit.sources import load_model
 from partkit.transport.probe import fit_link
-
-_AnyDocument = TypeVar("_AnyDocument", bound=Document)
 
 _UNCACHED = ("py:", "pt2:", "hf:")
 """Sources whose files may change under the same name."""
@@ -34,17 +38,22 @@ def profile_model(
     device: str = "auto",
     threads: int | None = None,
     refresh: bool = False,
+    analytic: str | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Measure a model's operations on this machine, in a process of its own with ``threads`` threads (default 1).
 
-    Kept in the cache for sources that cannot change; ``refresh`` measures again.
+    ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
+    without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
+    measures again. Raises :class:`UsageError` for a device without known figures.
     """
     tell = progress or silent
+    if analytic is not None:
+        return _analytic_profile(spec, nominal_device(analytic), tell)
     job = Job(executor="profile", model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
     key = _profile_key(job)
     if key is not None and not refresh:
-        known = _cached(Profile, key)
+        known = find_kept(Profile, key)
         if known is not None:
             return known
     tell(f"Profiling {spec.source}", 0, 1)
@@ -53,9 +62,33 @@ def profile_model(
         group.call("profile", path=str(path))
         profile = Profile.load(path)
     tell(f"Profiling {spec.source}", 1, 1)
-    profile.save(profile_path(profile.sha256))
+    keep_profile(profile)
     if key is not None:
-        profile.save(_cache_folder() / key)
+        profile.save(kept_path(key))
+    return profile
+
+
+def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:
+    """Computed in this process: capture and shapes need no device and no weights, and take seconds."""
+    tell(f"Capturing {spec.source}", 0, 1)
+    begin = time.perf_counter()
+    captured = capture(load_model(spec))
+    captured_at = time.perf_counter()
+    times = analytic_times(captured, device)
+    profile = assemble(
+        captured,
+        times,
+        device=ProfiledDevice(type=device.type, name=device.label),
+        method="analytic",
+        provenance={
+            "figures": device.model_dump(mode="json"),
+            "capture_s": round(captured_at - begin, 3),
+            "profile_s": round(time.perf_counter() - captured_at, 3),
+            **describe_environment(),
+        },
+    )
+    tell(f"Capturing {spec.source}", 1, 1)
+    keep_profile(profile)
     return profile
 
 
@@ -76,23 +109,13 @@ def machine_cluster(
     found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
     versions = [_version("torch"), _version("partkit")]
     key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions])[:24] + ".json"
-    measured = None if refresh else _cached(Cluster, key)
+    measured = None if refresh else find_kept(Cluster, key)
     if measured is None:
         (progress or silent)("Measuring links", 0, 1)
         measured = _measure_links(kind, found, num_threads)
-        measured.save(_cache_folder() / key)
+        measured.save(kept_path(key))
         (progress or silent)("Measuring links", 1, 1)
     return _sized(measured, num_devices)
-
-
-def profile_path(sha256: str) -> Path:
-    """Where the profile with this digest is kept."""
-    return _cache_folder() / f"profile-{sha256[:24]}.json"
-
-
-def find_profile(sha256: str) -> Profile | None:
-    """The kept profile with this digest, if this machine has it."""
-    return _cached(Profile, profile_path(sha256).name)
 
 
 # --- links --------------------------------------------------------------------------------------------------
@@ -167,27 +190,12 @@ def _sized(measured: Cluster, num_devices: int) -> Cluster:
 # --- cache --------------------------------------------------------------------------------------------------
 
 
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "partkit"
-
-
 def _profile_key(job: Job) -> str | None:
     if job.model.source.startswith(_UNCACHED):
         return None
     versions = [_version(package) for package in ("torch", "transformers", "timm", "partkit")]
     data = [job.model.model_dump(mode="json"), job.device, job.threads, socket.gethostname(), versions]
     return f"key-{digest(data)[:24]}.json"
-
-
-def _cached(document: type[_AnyDocument], name: str) -> _AnyDocument | None:
-    path = _cache_folder() / name
-    if not path.is_file():
-        return None
-    try:
-        return document.load(path)
-    except FormatError:  # written by another version of partkit: as good as absent
-        return None
 
 
 def _version(package: str) -> str | None:

@@ -37,5 +37,5 @@ def test_a_link_to_a_device_that_is_not_there_is_refused():
     with pytest.raises(FormatError) as caught:
         Cluster.from_data(data, where="c.json")
     assert str(caught.value) == (
-        "c.json is not a valid cluster: (whole file): Value error, link 0 -> 1 names a device past the last, 0"
+        "c.json is not a valid cluster: link 0 -> 1 names a device past the last, 0; correct the file there"
     )

@@ -52,8 +52,8 @@ def test_a_version_that_is_no_number_is_refused(version):
 def test_all_faults_are_told_at_once_with_their_paths():
     _refused(
         {**CLUSTER, "devices": [{"name": "a", "speed": 0}], "colour": "red"},
-        "box.json is not a valid cluster: devices[0].speed: Input should be greater than 0; "
-        "colour: Extra inputs are not permitted",
+        "box.json is not a valid cluster: devices[0].speed of 'a': Input should be greater than 0, not 0; "
+        "colour: Extra inputs are not permitted; correct the file there",
     )
 
 

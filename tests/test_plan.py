@@ -41,7 +41,7 @@ def _edited(edit):
 def test_a_plan_that_contradicts_itself_is_refused(edit, fault):
     with pytest.raises(FormatError) as caught:
         Plan.from_data(_edited(edit), where="p.json")
-    assert str(caught.value) == f"p.json is not a valid plan: (whole file): Value error, {fault}"
+    assert str(caught.value) == f"p.json is not a valid plan: {fault}; correct the file there"
 
 
 def test_a_stage_without_nodes_is_refused():

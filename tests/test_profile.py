@@ -23,21 +23,21 @@ def test_a_graph_from_elsewhere_needs_only_names_times_and_edges():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"edges": [["a", "c"]]}, "(whole file): Value error, edge ['a', 'c'] names 'c', which is no node"),
+        ({"edges": [["a", "c"]]}, "edge ['a', 'c'] names 'c', which is no node"),
         (
             {"nodes": [*GRAPH["nodes"], {"name": "a", "time_s": 0}]},
-            "(whole file): Value error, nodes named more than once: a",
+            "nodes named more than once: a",
         ),
         (
             {"nodes": [{"name": "a", "time_s": -1}], "edges": []},
-            "nodes[0].time_s: Input should be greater than or equal to 0",
+            "nodes[0].time_s of 'a': Input should be greater than or equal to 0, not -1",
         ),
     ],
 )
 def test_a_graph_that_is_not_one_is_refused(change, fault):
     with pytest.raises(FormatError) as caught:
         Profile.from_data({**GRAPH, **change}, where="g.json")
-    assert str(caught.value) == f"g.json is not a valid profile: {fault}"
+    assert str(caught.value) == f"g.json is not a valid profile: {fault}; correct the file there"
 
 
 def test_the_digest_ignores_provenance_alone():

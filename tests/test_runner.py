@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from partkit.errors import MachineError, UsageError
+from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
 from partkit.machine import num_cuda_devices
 from partkit.runner import RunOptions, run_plan
 from tests.planned import plan_of
@@ -54,10 +56,51 @@ def test_every_other_executor_gives_the_unsplit_models_outputs(executor: str) ->
     assert len(result.ranks) == (2 if executor == "fsdp" else 1)
 
 
+def test_a_plan_that_names_code_starts_nothing_without_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 2)
+    monkeypatch.setattr("partkit.runner.WorkerGroup", None)  # starting ranks would raise
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan, QUICK)
+    assert str(raised.value) == (
+        "the plan runs code of its own (py:tests.sample_models:skips), which needs consent; "
+        "read that code, then add --allow-code"
+    )
+
+
+def test_a_damaged_checkpoint_ends_a_run_before_any_item(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        num_hidden_layers=2, num_attention_heads=2, hidden_size=16, intermediate_size=32, vocab_size=50
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    plan = plan_of(f"hf:{tmp_path}", 2)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.norm.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(RankFailedError) as raised:
+        run_plan(plan, RunOptions(device="cpu", items=12, check=False))
+    assert raised.value.exit_code == 2
+    assert str(raised.value) == (
+        f"{file} has no tensor for 'model.norm.weight' of LlamaForCausalLM; "
+        "the checkpoint is of another model or task, or incomplete"
+    )
+
+
 def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError) as raised:
         run_plan(plan_of("bert-tiny", 2, executor="teleport"), QUICK)
     assert raised.value.message == "there is no executor 'teleport'"
+
+
+@pytest.mark.parametrize("executor", ["none", "pipeline"])
+def test_a_plan_whose_stages_send_back_and_forth_is_refused_before_anything_starts(executor: str) -> None:
+    plan = plan_of("bert-tiny", 2).model_copy(update={"contiguous": False, "executor": executor})
+    with pytest.raises(MismatchError) as caught:
+        run_plan(plan)
+    assert str(caught.value) == (
+        "no executor can run this plan of 2 stages: they send values back and forth, and each runs once for an item; "
+        "plan again without --non-contiguous"
+    )
 
 
 @pytest.mark.skipif(num_cuda_devices() > 0, reason="this machine has CUDA devices")

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from partkit.kept import find_profile
 from partkit.profile import INPUT_OP, OUTPUT_OP
 from partkit.sources import parse_model
-from partkit.workflow import find_profile, machine_cluster, profile_model
+from partkit.workflow import machine_cluster, profile_model
 
 
 @pytest.fixture(autouse=True)

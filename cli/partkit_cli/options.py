@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partkit.errors import UsageError
+from partkit.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
     from partkit.cluster import Cluster
@@ -103,16 +103,25 @@ class PlanOptions:
         list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
     ] = field(default_factory=list)
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
-    replicate: Annotated[bool, typer.Option("--replicate", help="Let several devices share a stage.")] = False
+    non_contiguous: Annotated[
+        bool, typer.Option("--non-contiguous", help="Let stages send back and forth: for study, nothing runs it.")
+    ] = False
+    keep_together: Annotated[
+        list[str], typer.Option(metavar="REGEX", help="Modules that go to one stage; repeatable.")
+    ] = field(default_factory=list)
+    replicate: Annotated[
+        str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
+    ] = "1"
 
     @property
     def num_stages(self) -> int | None:
         """Number of stages; None: the planner chooses."""
-        if self.stages == "auto":
-            return None
-        if not self.stages.isdecimal() or int(self.stages) < 1:
-            raise UsageError(f"--stages {self.stages} is not a number of stages", hint="give 1 or more, or auto")
-        return int(self.stages)
+        return _count_or_auto(self.stages, "--stages", "a number of stages")
+
+    @property
+    def max_replicas(self) -> int | None:
+        """Devices that may share a stage; None: any number."""
+        return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
     def request(self, cluster: Cluster) -> PlanRequest:
         """These options as the planner takes them; ``cluster`` gives device names their numbers."""
@@ -123,10 +132,36 @@ class PlanOptions:
             planner=self.planner,
             objective=self.objective.value,
             memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
-            pins=dict(_pin(text) for text in self.pins),
+            pins=_pins(self.pins),
             granularity=self.granularity.value,
-            replicate=self.replicate,
+            keep_together=tuple(self.keep_together),
+            max_replicas=self.max_replicas,
+            contiguous=not self.non_contiguous,
         )
+
+
+def _count_or_auto(text: str, option: str, what: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} {text} is not {what}", hint="give 1 or more, or auto")
+    return int(text)
+
+
+def _pins(texts: list[str]) -> dict[str, int]:
+    pins: dict[str, int] = {}
+    for regex, stage in map(_pin, texts):
+        if pins.setdefault(regex, stage) != stage:
+            raise InfeasibleError(
+                f"--pin {regex!r} names stage {pins[regex]} and stage {stage}", hint="leave one of them out"
+            )
+    return pins
+
+
+ANALYTIC = typer.Option(
+    "--analytic", metavar="DEVICE", help="Compute times from DEVICE's published figures (h100, ...), measure nothing."
+)
+"""An option of the commands that profile a model."""
 
 
 def _pin(text: str) -> tuple[str, int]:

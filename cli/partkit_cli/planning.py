@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partkit.errors import UsageError
 from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
@@ -21,10 +22,17 @@ def is_file(model: str) -> bool:
     return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
 
 
-def profile_of(model: str, options: ModelOptions, machine: MachineOptions, output: Output) -> Profile:
-    """The profile in a file, or of the model that ``model`` names, measured here."""
+def profile_of(
+    model: str, options: ModelOptions, machine: MachineOptions, output: Output, *, analytic: str | None = None
+) -> Profile:
+    """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``."""
     if is_file(model):
         from partkit.profile import Profile
+
+        if analytic is not None:
+            raise UsageError(
+                f"--analytic cannot change the profile in {model}", hint="leave it out, or name the model instead"
+            )
 
         refuse(options, model, "profile")
         return Profile.load(model)
@@ -32,16 +40,26 @@ def profile_of(model: str, options: ModelOptions, machine: MachineOptions, outpu
     from partkit.workflow import profile_model
 
     with output.progress() as progress:
-        return profile_model(spec, device=machine.device.value, threads=machine.threads, progress=progress)
+        return profile_model(
+            spec, device=machine.device.value, threads=machine.threads, analytic=analytic, progress=progress
+        )
 
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """A plan of ``profile`` for the cluster that the options name, else for this machine."""
-    from partkit.measure import describe_environment
+    from partkit.kept import keep_profile
     from partkit.planners import plan_as_asked
 
-    cluster = _cluster(profile, planning, machine, output)
+    cluster = cluster_for(profile, planning, machine, output)
     plan = plan_as_asked(profile, cluster, planning.request(cluster))
+    keep_profile(profile)
+    return with_provenance(plan)
+
+
+def with_provenance(plan: Plan) -> Plan:
+    """``plan`` with when, where and by what it was made."""
+    from partkit.measure import describe_environment
+
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
 
@@ -70,19 +88,34 @@ def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
     return written
 
 
-def _cluster(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
+def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
+    """The cluster that the options name, else this machine with as many devices as the stages may take."""
     if planning.cluster is not None:
         from partkit.clusters import load_cluster
 
         return load_cluster(planning.cluster)
+    _require_cluster_where_analytic(profile)
     device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
     num_devices = planning.num_stages
-    if num_devices is None or planning.replicate:
+    if num_devices is None or planning.max_replicas != 1:
         num_devices = _num_devices(device)
     from partkit.workflow import machine_cluster
 
     with output.progress() as progress:
         return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+
+
+def _require_cluster_where_analytic(profile: Profile) -> None:
+    """An analytic profile may be of devices that this machine lacks, whose links cannot be measured here."""
+    from partkit.clusters import builtin_cluster_names
+    from partkit.machine import num_cuda_devices
+
+    if profile.method == "analytic" and profile.device.type == "cuda" and num_cuda_devices() == 0:
+        raise UsageError(
+            f"the profile is of {profile.device.name}, and this machine has no CUDA device whose links could be "
+            "measured",
+            hint=f"add --cluster with a file or one of {', '.join(builtin_cluster_names())}",
+        )
 
 
 def _num_devices(device: str) -> int:

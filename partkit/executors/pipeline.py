@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
 
 import torch
 
@@ -22,9 +23,12 @@ from partkit.executors.loading import capture_job_model, item_inputs, load_job_m
 from partkit.executors.protocol import RankContext, Trace
 from partkit.executors.stage_forms import StageForms
 from partkit.executors.stage_runner import StageRunner
+from partkit.executors.stage_stream import StageStream
+from partkit.items import ItemForm
 from partkit.machine import num_cores
 from partkit.stages import StageGraph, cut_plan
 from partkit.transport.host import HostFeed, Source
+from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Place, Wiring, places
 
 
@@ -39,12 +43,14 @@ class PipelineExecutor:
         self._places = places(self._plan, self._job.host_by_place)
         self._mine = [place for place in self._places if place.rank == context.rank]
         self._runners: list[StageRunner] = []
+        self._rings: list[SharedRing] = []
         self.warnings: list[str] = []
 
     def load(self) -> None:
         """Capture, cut, read the tensors of this rank's stages and open their edges."""
         loaded = load_job_model(self._job)
         captured = capture_job_model(self._job, loaded)
+        self._form = ItemForm(captured)
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
@@ -72,6 +78,26 @@ class PipelineExecutor:
         trace.busy_s /= len(self._runners) if self._job.device == "cpu" else self._num_devices()
         return trace
 
+    def open_stream(self, folder: Path, num_slots: int) -> None:
+        """See :class:`StreamingExecutor`."""
+        self._rings = [SharedRing(folder / "inputs", self._form.inputs, num_slots)]
+        self._rings.append(SharedRing(folder / "outputs", self._form.outputs, num_slots))
+        if self._job.device == "cuda":
+            for ring in self._rings:
+                ring.pin()
+        inputs, outputs = self._rings
+        self._streams = [StageStream(runner, self._form, inputs, outputs, folder) for runner in self._runners]
+
+    def stream(self) -> None:
+        """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
+        if len(self._streams) == 1:
+            self._streams[0].run()
+            return
+        with ThreadPoolExecutor(len(self._streams)) as threads:
+            done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+
     def stage_s(self) -> dict[int, float]:
         """Each place's stage alone, while other ranks do the same on their own devices."""
         alone = self._context.shares_gpus
@@ -90,6 +116,8 @@ class PipelineExecutor:
         self._settle()
         for runner in self._runners:
             runner.slots.release()
+        for ring in self._rings:
+            ring.close()
 
     def _runner(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -50,6 +51,16 @@ class Trace:
     """When each item's output was complete, on ranks that return outputs."""
     outputs: dict[int, Leaves] = field(default_factory=dict)
     """Outputs by item, where they were asked for."""
+
+
+class StreamingExecutor(Protocol):
+    """An executor that also takes a program's own items; see :mod:`partkit.pipeline`."""
+
+    def open_stream(self, folder: Path, num_slots: int) -> None:
+        """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
+
+    def stream(self) -> None:
+        """Take items as they are told of, until the end is."""
 
 
 class Executor(Protocol):

@@ -10,8 +10,9 @@ where the host runs ahead and looks at outputs K turns behind.
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -22,6 +23,9 @@ from partkit.executors.stage_slots import StageSlots
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.wiring import Place
+
+Sink = Callable[[int, Mapping[str, torch.Tensor]], None]
+"""Takes an item's output values by name, complete, on this place's device; they last until it returns."""
 
 
 class StageRunner:
@@ -39,8 +43,11 @@ class StageRunner:
         device: torch.device,
         compute: torch.cuda.Stream | None,
     ) -> None:
-        self.place, self.device = place, device
-        self._stage, self._num_slots, self._compute = forms.stage, num_slots, compute
+        self.place, self.device, self.stage, self.feed, self.num_slots = place, device, forms.stage, feed, num_slots
+        self.forms, self._compute = forms, compute
+        self._trace: Trace | None = None
+        self._sink: Sink | None = None
+        self._keep = False
         self._senders = senders
         self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
         self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
@@ -50,28 +57,37 @@ class StageRunner:
 
     def start(self, items: Sequence[int], trace: Trace, *, keep: bool) -> None:
         """Begin a run over this place's share of ``items``: ask for the first K."""
-        self._items = [item for item in items if item % self.place.num_replicas == self.place.replica]
-        self._trace, self._keep, self._num_finished = trace, keep, 0
-        for turn in range(min(self._num_slots, len(self._items))):
-            self._post(turn)
+        self._begin([item for item in items if item % self.place.num_replicas == self.place.replica])
+        self._trace, self._keep, self._sink = trace, keep, None
+        self.learn(len(self._items))
+
+    def open(self, sink: Sink) -> None:
+        """Begin a run over items without end, of which :meth:`learn` tells; outputs go to ``sink``."""
+        self._begin(range(self.place.replica, sys.maxsize, self.place.num_replicas))
+        self._trace, self._keep, self._sink = None, False, sink
+
+    def learn(self, count: int) -> None:
+        """``count`` more items will come: ask for those that have a slot."""
+        self._num_known += count
+        self._ask()
 
     @property
     def num_turns(self) -> int:
-        """Items that this place takes in the run."""
-        return len(self._items)
+        """Items that this place takes in the run, as far as is known."""
+        return self._num_known
 
     def step(self, turn: int) -> None:
         """Take one item through the stage; turns come in order."""
-        slot, item = turn % self._num_slots, self._items[turn]
-        if self._compute is not None and turn >= self._num_slots:
-            self._finish(turn - self._num_slots)
+        slot, item = turn % self.num_slots, self._items[turn]
+        if self._compute is not None and turn >= self.num_slots:
+            self._finish(turn - self.num_slots)
         for source in self._sources:
             source.wait(slot)
         for sender in self._senders.values():
             sender.ready(slot)
         self._run(slot, item)
-        if turn + self._num_slots < len(self._items):
-            self._post(turn + self._num_slots)
+        self._num_stepped = turn + 1
+        self._ask()
         for sender in self._senders.values():
             sender.send(slot, item)
         if self._compute is None:
@@ -79,7 +95,7 @@ class StageRunner:
 
     def finish(self) -> None:
         """Wait for what is under way."""
-        for turn in range(self._num_finished, len(self._items)):
+        for turn in range(self._num_finished, self._num_stepped):
             self._finish(turn)
         for sender in self._senders.values():
             sender.drain()
@@ -89,17 +105,25 @@ class StageRunner:
         """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`."""
         return call_s(lambda: self.slots.run(0, 0), self.device, shared=shared)
 
-    def _post(self, turn: int) -> None:
-        for source in self._sources:
-            source.post(turn % self._num_slots, self._items[turn])
+    def _begin(self, items: Sequence[int]) -> None:
+        self._items = items
+        self._num_known = self._num_posted = self._num_stepped = self._num_finished = 0
+
+    def _ask(self) -> None:
+        """Ask for each known item whose slot's former item has been taken."""
+        while self._num_posted < min(self._num_known, self._num_stepped + self.num_slots):
+            for source in self._sources:
+                source.post(self._num_posted % self.num_slots, self._items[self._num_posted])
+            self._num_posted += 1
 
     def _run(self, slot: int, item: int) -> None:
         begin = time.perf_counter()
-        if self._stage.model_inputs:
+        if self._trace is not None and self.stage.model_inputs:
             self._trace.entered.setdefault(item, begin)
         if self._compute is None:
             self.slots.run(slot, item)
-            self._trace.busy_s += time.perf_counter() - begin
+            if self._trace is not None:
+                self._trace.busy_s += time.perf_counter() - begin
             return
         self._begun[slot].record(self._compute)
         self.slots.run(slot, item)
@@ -107,19 +131,23 @@ class StageRunner:
 
     def _finish(self, turn: int) -> None:
         """See the end of an item; on CUDA it is K turns back, which bounds how far the host runs ahead."""
-        slot, item = turn % self._num_slots, self._items[turn]
+        slot, item = turn % self.num_slots, self._items[turn]
         self._num_finished = turn + 1
         if self._compute is not None:
             self._ended[slot].synchronize()
-            self._trace.busy_s += self._begun[slot].elapsed_time(self._ended[slot]) / 1e3
-        if self._stage.leaves is None:
+            if self._trace is not None:
+                self._trace.busy_s += self._begun[slot].elapsed_time(self._ended[slot]) / 1e3
+        if self.stage.leaves is None:
             return
-        self._trace.finished[item] = time.perf_counter()
-        if self._keep:
-            self._trace.outputs[item] = self._leaves(slot)
+        if self._sink is not None:
+            self._sink(item, self.slots.outputs(slot))
+        if self._trace is not None:
+            self._trace.finished[item] = time.perf_counter()
+            if self._keep:
+                self._trace.outputs[item] = self._leaves(slot)
 
     def _leaves(self, slot: int) -> Leaves:
         values = self.slots.outputs(slot)
-        assert self._stage.leaves is not None
-        chosen = [values.get(leaf) if isinstance(leaf, str) else None for leaf in self._stage.leaves]
+        assert self.stage.leaves is not None
+        chosen = [values.get(leaf) if isinstance(leaf, str) else None for leaf in self.stage.leaves]
         return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]

@@ -7,8 +7,8 @@ import numpy as np
 from partkit.cost import Assignment, Costs, stage_param_bytes, stage_peak_bytes
 from partkit.graph import Graph
 from partkit.model import ModelSpec
+from partkit.module_paths import block_of
 from partkit.plan import Prediction, Send, Stage
-from partkit.planners.blocks import layer_path
 from partkit.sending import Sending
 
 
@@ -24,7 +24,7 @@ def plan_stages(graph: Graph, assignment: Assignment, sending: Sending, *, num_s
             Stage(
                 index=index,
                 devices=devices,
-                modules=tuple(dict.fromkeys(layer_path(node.module) for node in members if node.module)),
+                modules=tuple(dict.fromkeys(block_of(node.module) for node in members if node.module)),
                 nodes=tuple(node.name for node in members),
                 param_bytes=round(param_bytes[index]),
                 peak_bytes=round(peak_bytes[index]),

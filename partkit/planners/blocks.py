@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import networkx as nx
 import numpy as np
 
-from partkit.errors import InfeasibleError, UsageError
 from partkit.graph import FloatArray, Graph, IntArray, sum_by
-from partkit.planners.request import Granularity, PlanRequest
-
-NO_PIN = -1
+from partkit.planners.pins import NO_PIN, block_pins, check_pin_order, node_pins
+from partkit.planners.request import PlanRequest
+from partkit.planners.ties import find_ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +71,17 @@ class Blocks:
 def make_blocks(graph: Graph, request: PlanRequest, *, fuse_idle: bool) -> Blocks:
     """Fuse what must stay together, then what loses nothing by staying together.
 
-    Fused are: nodes of one group; nodes that one ``keep_together`` pattern matches; runs of nodes of one
-    module or layer where the granularity forbids cuts there; the model's inputs; whatever lies on a cycle
-    between groups. With ``fuse_idle`` also nodes of no time beside the only neighbour that they need: no
-    plan loses time by it where all links are alike, but its peak memory may be a value larger. Raises
-    :class:`InfeasibleError` where pins contradict each other or the graph's order. O(nodes + uses).
+    Fused are tied nodes (:func:`find_ties`) and whatever lies on a cycle between them. With ``fuse_idle`` also
+    nodes of no time beside the only neighbour that they need: no plan loses time by it where all links are alike,
+    but its peak memory may be a value larger. Raises :class:`InfeasibleError` where pins contradict each other or
+    the graph's order. O(nodes + uses).
     """
-    pin_of_node = _node_pins(graph, request)
-    labels = _fuse_required(graph, request)
-    labels = _fuse_cycles(graph, labels)
+    pin_of_node = node_pins(graph, request.pins)
+    labels = _fuse_cycles(graph, _fuse_required(graph, request))
     if fuse_idle:
         labels = _fuse_idle_nodes(graph, labels, pin_of_node)
     block_of, num_blocks = _renumber(graph, labels)
-    pin = _block_pins(graph, block_of, num_blocks, pin_of_node)
+    pin = block_pins(graph, block_of, num_blocks, pin_of_node)
     blocks = Blocks(
         graph=graph,
         block_of=block_of,
@@ -93,76 +89,13 @@ def make_blocks(graph: Graph, request: PlanRequest, *, fuse_idle: bool) -> Block
         pin=pin,
         has_input=bool(graph.is_input.any()),
     )
-    _check_pin_order(blocks)
+    check_pin_order(graph, block_of, pin, blocks.predecessors)
     return blocks
 
 
-def _node_pins(graph: Graph, request: PlanRequest) -> IntArray:
-    pins = np.full(graph.num_nodes, NO_PIN, dtype=np.int64)
-    origin: dict[int, str] = {}
-    for pattern, stage in request.pins.items():
-        matched = pinned_nodes(graph, pattern)
-        if stage < 0 or (request.num_stages is not None and stage >= request.num_stages):
-            last = "any" if request.num_stages is None else request.num_stages - 1
-            raise InfeasibleError(
-                f"pin {pattern}={stage} names stage {stage}, and the stages are 0 to {last}",
-                hint="pin to a stage in that range or ask for more stages",
-            )
-        for index in matched:
-            if index in origin and pins[index] != stage:
-                raise InfeasibleError(
-                    f"node {graph.nodes[index].name!r} is pinned to stage {pins[index]} by {origin[index]!r} "
-                    f"and to stage {stage} by {pattern!r}",
-                    hint="make the patterns disjoint",
-                )
-            pins[index], origin[index] = stage, pattern
-    return pins
-
-
-def pinned_nodes(graph: Graph, pattern: str) -> list[int]:
-    """Nodes that a pin's pattern names."""
-    return _matching(graph, pattern, option="--pin")
-
-
-def _matching(graph: Graph, pattern: str, *, option: str) -> list[int]:
-    """Nodes whose module path starts with a match that ends at a dot or the end, or whose name matches whole."""
-    try:
-        path, name = re.compile(rf"(?:{pattern})(?=\.|$)"), re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"{option} {pattern!r} is not a regular expression: {error}") from None
-    matched = [
-        index
-        for index, node in enumerate(graph.nodes)
-        if path.match(node.module) or name.fullmatch(node.name) or _matches_inside(path, node.module)
-    ]
-    if not matched:
-        raise UsageError(
-            f"{option} {pattern!r} matches no node", hint="give the start of a module path, as 'encoder.layer.0'"
-        )
-    return matched
-
-
-def _matches_inside(path: re.Pattern[str], module: str) -> bool:
-    """Whether the pattern matches at the start of some part of a dotted path, as encoder.layer.0 in bert.…"""
-    return any(path.match(module, found.end()) for found in re.finditer(r"\.", module))
-
-
 def _fuse_required(graph: Graph, request: PlanRequest) -> IntArray:
-    pairs: list[tuple[int, int]] = []
-    by_group: dict[str, list[int]] = {}
-    for index, node in enumerate(graph.nodes):
-        if node.group is not None:
-            by_group.setdefault(node.group, []).append(index)
-    together = [*by_group.values(), np.flatnonzero(graph.is_input).tolist()]
-    together += [_matching(graph, pattern, option="--keep-together") for pattern in request.keep_together]
-    for members in together:
-        pairs += _links(members)
-    pairs += _same_module_runs(graph, request.granularity)
-    return _components(graph.num_nodes, pairs)
-
-
-def _links(members: Sequence[int]) -> Iterable[tuple[int, int]]:
-    return itertools.pairwise(members)
+    ties = find_ties(graph, request.keep_together, request.granularity)
+    return _components(graph.num_nodes, [pair for tie in ties for pair in itertools.pairwise(tie.nodes)])
 
 
 def _components(size: int, pairs: Iterable[tuple[int, int]]) -> IntArray:
@@ -174,25 +107,6 @@ def _components(size: int, pairs: Iterable[tuple[int, int]]) -> IntArray:
         if len(component) > 1:
             labels[list(component)] = min(component)
     return labels
-
-
-def _same_module_runs(graph: Graph, granularity: Granularity) -> list[tuple[int, int]]:
-    """Neighbours in order that belong to one call of one module (or of one numbered layer)."""
-    if granularity == "op":
-        return []
-    keys = [node.module if granularity == "module" else layer_path(node.module) for node in graph.nodes]
-    return [(i, i + 1) for i in range(len(keys) - 1) if keys[i] and keys[i] == keys[i + 1]]
-
-
-def layer_path(module: str) -> str:
-    """The numbered layer that a module path lies in; outside of any, the first two parts of the path.
-
-    >>> layer_path("bert.encoder.layer.0.attention.self.query"), layer_path("cls.predictions.transform.dense")
-    ('bert.encoder.layer.0', 'cls.predictions')
-    """
-    parts = module.split(".")
-    numbered = next((index for index, part in enumerate(parts) if part.isdigit()), None)
-    return ".".join(parts[: 2 if numbered is None else numbered + 1])
 
 
 def _quotient(graph: Graph, labels: IntArray) -> nx.DiGraph:
@@ -263,46 +177,3 @@ def _with_ancestors(quotient: nx.DiGraph, labels: IntArray, label: int) -> IntAr
     """The block of inputs with everything it depends on: all of that is in the first stage anyway."""
     together = nx.ancestors(quotient, label) | {label}
     return np.where(np.isin(labels, list(together)), label, labels)
-
-
-def _block_pins(graph: Graph, block_of: IntArray, num_blocks: int, pin_of_node: IntArray) -> IntArray:
-    pin = np.full(num_blocks, NO_PIN, dtype=np.int64)
-    origin: dict[int, int] = {}
-    for index in np.flatnonzero(pin_of_node != NO_PIN).tolist():
-        block, stage = int(block_of[index]), int(pin_of_node[index])
-        if block in origin and pin[block] != stage:
-            first, second = graph.nodes[origin[block]].name, graph.nodes[index].name
-            raise InfeasibleError(
-                f"nodes {first!r} and {second!r} must stay together but are pinned to stages {pin[block]} and {stage}",
-                hint="pin both to one stage or loosen the group",
-            )
-        pin[block] = stage
-        origin.setdefault(block, index)
-    if graph.is_input.any() and pin[0] > 0:
-        name = graph.nodes[origin[0]].name
-        raise InfeasibleError(
-            f"node {name!r} is pinned to stage {pin[0]} but stays with the model's inputs, which enter at stage 0",
-            hint="drop that pin",
-        )
-    return pin
-
-
-def _check_pin_order(blocks: Blocks) -> None:
-    """A value cannot go to an earlier stage: a pinned block's ancestors must not be pinned later."""
-    latest = blocks.pin.copy()
-    holder = np.arange(blocks.num_blocks)
-    for block in range(blocks.num_blocks):
-        for source in blocks.predecessors[block]:
-            if latest[source] > latest[block]:
-                if blocks.pin[block] != NO_PIN:
-                    _raise_pin_conflict(blocks, int(holder[source]), block)
-                latest[block], holder[block] = latest[source], holder[source]
-
-
-def _raise_pin_conflict(blocks: Blocks, source: int, target: int) -> None:
-    first, second = (blocks.graph.nodes[int(np.argmax(blocks.block_of == block))].name for block in (source, target))
-    raise InfeasibleError(
-        f"node {first!r} is pinned to stage {blocks.pin[source]} and node {second!r}, which depends on it, to the "
-        f"earlier stage {blocks.pin[target]}",
-        hint="values go to later stages only: swap or drop one of the pins",
-    )

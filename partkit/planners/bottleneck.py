@@ -41,6 +41,8 @@ class Step:
     end: int
     kind: int
     replicas: int
+    devices: tuple[int, ...] = ()
+    """Which devices of that kind; empty: the first that are free."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Solver:
     cuts: Cuts
     limit: Tables
     """For each kind, what a stage between two cuts costs; infinite where it may not be. Divided by replicas."""
-    replicate: bool
+    max_replicas: int
 
     @cached_property
     def states(self) -> list[State]:
@@ -62,7 +64,7 @@ class Solver:
         counts = sorted(itertools.product(*ranges), key=sum)
         most = self.problem.max_stages
         if not self._counts_stages_apart:
-            return [(sum(used), used) for used in counts if sum(used) <= most or self.replicate]
+            return [(sum(used), used) for used in counts if sum(used) <= most or self.max_replicas > 1]
         return [(stages, used) for stages in range(most + 1) for used in counts if stages <= sum(used)]
 
     @cached_property
@@ -85,7 +87,7 @@ class Solver:
     def _counts_stages_apart(self) -> bool:
         """Whether the number of stages must be known beside the number of devices."""
         problem = self.problem
-        if not self.replicate or not self.is_exhaustive:
+        if self.max_replicas == 1 or not self.is_exhaustive:
             return False
         limited = problem.max_stages < len(problem.cluster.devices) or problem.request.exact_num_stages
         return limited or bool(problem.request.pins)
@@ -94,7 +96,7 @@ class Solver:
         """Predecessors of a state, each with the kind and number of devices of the stage in between."""
         stages, used = state
         for kind, count in enumerate(used):
-            for replicas in range(1, (count if self.replicate else min(count, 1)) + 1):
+            for replicas in range(1, min(count, self.max_replicas) + 1):
                 before = (*used[:kind], count - replicas, *used[kind + 1 :])
                 previous = stages - 1 if self._counts_stages_apart else sum(before)
                 if previous >= 0 and (previous > 0) == any(before):

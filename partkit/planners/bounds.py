@@ -27,7 +27,7 @@ def simple_bound(problem: Problem) -> LowerBound:
     if problem.request.objective == "memory":
         return _memory_bound(problem)
     bounds = [total_work(problem), heaviest_block(problem)]
-    if not problem.cluster.overlap and not problem.request.replicate and problem.max_stages > 1:
+    if not problem.cluster.overlap and problem.max_replicas == 1 and problem.max_stages > 1:
         bounds.append(cheapest_surroundings(problem))
     return max(bounds, key=lambda bound: bound.value)
 
@@ -42,8 +42,7 @@ def bound_with_recomputing(problem: Problem) -> LowerBound:
 def total_work(problem: Problem) -> LowerBound:
     """All compute spread without loss over the devices that a plan may use (and over the host's cores)."""
     total_s = float(problem.graph.time_s.sum())
-    count = len(problem.cluster.devices) if problem.request.replicate else problem.max_stages
-    bound_s = total_s / sum(problem.fastest_speeds[:count])
+    bound_s = total_s / sum(problem.fastest_speeds[: problem.num_usable_devices])
     cores = problem.cluster.shared_cores
     if cores is not None:
         bound_s = max(bound_s, total_s / problem.fastest_speeds[0] / cores)
@@ -53,7 +52,7 @@ def total_work(problem: Problem) -> LowerBound:
 def heaviest_block(problem: Problem) -> LowerBound:
     """The slowest set of nodes that must stay together, on the fastest device (or on all of them in turn)."""
     time_s = float(problem.all_blocks.time_s.max())
-    speed = sum(problem.fastest_speeds) if problem.request.replicate else problem.fastest_speeds[0]
+    speed = sum(problem.fastest_speeds[: problem.max_replicas])
     return LowerBound(time_s / speed, "heaviest node")
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from partkit.cost import Assignment, evaluate
 from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.graph import Graph, build_graph
-from partkit.plan import Bound, Plan
+from partkit.plan import Bound, NodeTimes, Plan
 from partkit.planners.assemble import plan_stages, predict
-from partkit.planners.blocks import pinned_nodes
+from partkit.planners.pins import pinned_nodes
+from partkit.planners.problem import TOLERANCE
+from partkit.planners.ties import find_ties
 from partkit.profile import Profile
 from partkit.sending import Aim, Sending, cheapest_sending, with_copies
 from partkit.units import format_bytes
@@ -49,13 +51,17 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             "prediction": predict(plan.model, costs),
             "contiguous": not bool((costs.traffic.source > costs.traffic.target).any()),
             "profile_sha256": profile.sha256,
+            "node_times": NodeTimes(method=profile.method, device=profile.device.name),
         }
     )
     _check_caps(fresh)
     changed = not _same_figures(plan.to_data()["stages"], fresh.to_data()["stages"])
     if not changed:
         return fresh
-    return fresh.model_copy(update={"edited": True, "bound": _new_bound(fresh, same=plan.profile_sha256)})
+    if plan.profile_sha256 != fresh.profile_sha256:
+        none = Bound(proved_by="none: the profile is not the one that the bound was proved for")
+        return fresh.model_copy(update={"edited": True, "bound": none})
+    return under_bound(fresh.model_copy(update={"edited": True}), plan.bound, tolerance=_ROUNDING)
 
 
 def assignment_of_plan(plan: Plan, graph: Graph) -> Assignment:
@@ -81,13 +87,26 @@ def _find_faults(plan: Plan, profile: Profile, graph: Graph) -> list[str]:
     faults += [f"node {name!r} is not in the profile" for name in sorted(planned - placed - free)]
     if faults:
         return faults
+    return _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
+
+
+def _device_faults(plan: Plan) -> list[str]:
+    faults = []
+    limits = plan.constraints
+    if limits.num_stages is not None and len(plan.stages) > limits.num_stages:
+        faults.append(f"it has {len(plan.stages)} stages and constraints.num_stages allows {limits.num_stages}")
     users: dict[int, int] = {}
     for stage in plan.stages:
+        count = len(stage.devices)
+        if limits.max_replicas is not None and count > limits.max_replicas:
+            faults.append(
+                f"stage {stage.index} runs on {count} devices and constraints.max_replicas allows {limits.max_replicas}"
+            )
         for device in stage.devices:
             if device in users:
                 faults.append(f"device {device} runs stages {users[device]} and {stage.index}")
             users[device] = stage.index
-    return faults + _order_faults(plan, graph) + _pin_faults(plan, graph)
+    return faults
 
 
 def _order_faults(plan: Plan, graph: Graph) -> list[str]:
@@ -120,6 +139,20 @@ def _pin_faults(plan: Plan, graph: Graph) -> list[str]:
         for node in pinned_nodes(graph, pattern)
         if stage_by_node[graph.nodes[node].name] != stage
     ]
+
+
+def _tie_faults(plan: Plan, graph: Graph) -> list[str]:
+    stage_of = assignment_of_plan(plan, graph).stage_of
+    faults = []
+    for tie in find_ties(graph, plan.constraints.keep_together, plan.constraints.granularity):
+        first = tie.nodes[0]
+        apart = next((node for node in tie.nodes if stage_of[node] != stage_of[first]), None)
+        if apart is not None:
+            faults.append(
+                f"{graph.nodes[first].name!r} stands in stage {stage_of[first]} and {graph.nodes[apart].name!r} in "
+                f"stage {stage_of[apart]}, and they stay together ({tie.reason})"
+            )
+    return faults
 
 
 def _aim(plan: Plan) -> Aim:
@@ -156,16 +189,19 @@ def _same_figures(old: object, new: object) -> bool:
     return old == new
 
 
-def _new_bound(plan: Plan, *, same: str) -> Bound:
-    """The old bound with the new gap; none where the profile is another."""
-    if same != plan.profile_sha256:
-        return Bound(proved_by="none: the profile is not the one that the bound was proved for")
+def under_bound(plan: Plan, bound: Bound, *, tolerance: float = TOLERANCE) -> Plan:
+    """``plan`` with a bound that was proved for its request and profile, and its gap to that."""
     name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[plan.objective]
-    value = {
+    lower = getattr(bound, name) or 0.0
+    gap = max(objective_of(plan) / lower - 1, 0.0) if lower > 0 else 0.0
+    optimal = lower > 0 and gap < tolerance
+    return plan.model_copy(update={"bound": bound.model_copy(update={"gap": gap, "optimal": optimal})})
+
+
+def objective_of(plan: Plan) -> float:
+    """The plan's own figure of what its request wants small: seconds, or bytes."""
+    return {
         "throughput": plan.prediction.period_s,
         "latency": plan.prediction.latency_s,
         "memory": float(max(stage.peak_bytes for stage in plan.stages)),
     }[plan.objective]
-    lower = getattr(plan.bound, name) or 0.0
-    gap = max(value / lower - 1, 0.0) if lower > 0 else 0.0
-    return plan.bound.model_copy(update={"gap": gap, "optimal": lower > 0 and gap < _ROUNDING})

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from partkit.graph import FloatArray, IntArray
-from partkit.planners.blocks import NO_PIN, Blocks
+from partkit.planners.blocks import Blocks
 from partkit.planners.cuts import chain_cuts
 from partkit.planners.outcome import Outcome, rank_of
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import Problem
 from partkit.planners.solve import solve
 
@@ -27,7 +28,7 @@ def solve_coarsely(
 
     Proves nothing about the cuts that were left out. O(cuts^2 x stages + nodes).
     """
-    positions = _spread_positions(blocks, order, _crossing_s(problem, blocks, order))
+    positions = spread_positions(problem, blocks, order)
     best: Outcome | None = None
     for _ in range(1 + _NUM_ROUNDS):
         cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots, positions=positions)
@@ -56,8 +57,9 @@ def _crossing_s(problem: Problem, blocks: Blocks, order: IntArray) -> FloatArray
     return crossing_s
 
 
-def _spread_positions(blocks: Blocks, order: IntArray, crossing_s: FloatArray) -> IntArray:
+def spread_positions(problem: Problem, blocks: Blocks, order: IntArray) -> IntArray:
     """Of each stretch of equal work the cut with least traffic; pinned blocks always have cuts around them."""
+    crossing_s = _crossing_s(problem, blocks, order)
     work_s = np.r_[0.0, np.cumsum(blocks.time_s[order])]
     stretch = np.minimum((work_s / max(work_s[-1], 1e-300) * _NUM_CUTS).astype(np.int64), _NUM_CUTS - 1)
     cheapest = np.lexsort((crossing_s, stretch))

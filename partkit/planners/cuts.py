@@ -8,7 +8,8 @@ import numpy as np
 
 from partkit.cluster import Link
 from partkit.graph import BoolArray, FloatArray, Graph, IntArray, sum_by
-from partkit.planners.blocks import NO_PIN, Blocks
+from partkit.planners.blocks import Blocks
+from partkit.planners.pins import NO_PIN
 
 
 @dataclass(frozen=True, eq=False)

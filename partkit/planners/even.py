@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from partkit.graph import FloatArray
-from partkit.planners.blocks import Blocks, layer_path
+from partkit.module_paths import block_of
+from partkit.planners.blocks import Blocks
 from partkit.planners.outcome import Outcome, compact
 from partkit.planners.problem import Problem
 
@@ -48,7 +49,7 @@ def _layer_weights(problem: Problem) -> FloatArray:
 def _first_blocks_of_layers(blocks: Blocks) -> list[int]:
     first: dict[str, int] = {}
     for index, node in enumerate(blocks.graph.nodes):
-        layer = layer_path(node.module)
+        layer = block_of(node.module)
         if layer.rpartition(".")[2].isdigit():
             first[layer] = min(first.get(layer, blocks.num_blocks), int(blocks.block_of[index]))
     return list(first.values())

@@ -5,53 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from partkit.cost import Assignment, Costs, evaluate
-from partkit.document import Record
+from partkit.explanation import CrossingValue, CutExplanation, Move
 from partkit.graph import Graph, build_graph
 from partkit.plan import Plan
 from partkit.planners.check import assignment_of_plan, sending_of_plan
 from partkit.profile import Profile
 from partkit.sending import Sending
-
-
-class CrossingValue(Record):
-    """A value that crosses a cut."""
-
-    name: str
-    bytes: int
-    source: int
-    """Stage that makes it."""
-    targets: tuple[int, ...]
-    """Stages after the cut that read it."""
-
-
-class Move(Record):
-    """What moving one node over a cut would do."""
-
-    node: str
-    source: int
-    target: int
-    """Stages that the node would leave and enter."""
-    period_s: float
-    """The plan's period after the move."""
-    change: float
-    """That period over the plan's own, less one."""
-
-
-class CutExplanation(Record):
-    """One cut, between stages ``before`` and ``before + 1``."""
-
-    before: int
-    values: tuple[CrossingValue, ...]
-    """What crosses it, also where it only passes by on its way to a later stage."""
-    bytes: int
-    compute_before_s: float
-    compute_after_s: float
-    period_before_s: float
-    period_after_s: float
-    earlier: Move | None
-    """Cut one node earlier: the best last node of the stage before goes to the stage after. None: no node may."""
-    later: Move | None
-    """Cut one node later: the best first node of the stage after goes to the stage before."""
 
 
 def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
@@ -104,10 +63,18 @@ def _best_move(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, w
         stage_of[node] = target
         if not (stage_of == source).any():
             continue
-        period_s = evaluate(graph, plan.cluster, Assignment(stage_of, assignment.devices)).period_s
-        change = period_s / costs.period_s - 1 if costs.period_s > 0 else 0.0
-        moves.append(Move(node=graph.nodes[node].name, source=source, target=target, period_s=period_s, change=change))
-    return min(moves, key=lambda move: move.period_s, default=None)
+        moved = evaluate(graph, plan.cluster, Assignment(stage_of, assignment.devices))
+        moves.append(
+            Move(
+                node=graph.nodes[node].name,
+                source=source,
+                target=target,
+                period_s=moved.period_s,
+                pair_period_s=float(moved.stage_period_s[[source, target]].max()),
+                change=moved.period_s / costs.period_s - 1 if costs.period_s > 0 else 0.0,
+            )
+        )
+    return min(moves, key=lambda move: (move.period_s, move.pair_period_s), default=None)
 
 
 def _movable(graph: Graph, assignment: Assignment, source: int, target: int) -> list[int]:

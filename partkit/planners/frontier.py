@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 
 from partkit.cluster import Cluster
 from partkit.plan import Alternative, Plan
 from partkit.planners.bottleneck import Solver
 from partkit.planners.chain import own_order
-from partkit.planners.cuts import chain_cuts
+from partkit.planners.coarse import MAX_BLOCKS, spread_positions
+from partkit.planners.cuts import Cuts, chain_cuts
+from partkit.planners.downset_tables import downset_cuts
+from partkit.planners.downsets import enumerate_downsets
 from partkit.planners.infeasible import no_plan
 from partkit.planners.make import load_planner, to_plan
+from partkit.planners.orders import orders_of
 from partkit.planners.outcome import Outcome
 from partkit.planners.problem import TOLERANCE, Problem, make_problem
 from partkit.planners.request import PlanRequest
@@ -20,24 +25,36 @@ from partkit.profile import Profile
 
 MAX_POINTS = 32
 
+_MAX_DOWNSETS = 1_000
+
 
 def pareto(profile: Profile, cluster: Cluster, request: PlanRequest) -> list[Plan]:
     """Plans that no other found plan beats in both period and latency, best throughput first.
 
-    One sweep of the programme "least latency within a largest stage period" over falling periods, on the
-    graph's own order, joined by the best plan for throughput. At most ``MAX_POINTS`` plans. Raises
+    A sweep of the programme "least latency within a largest stage period" over falling periods, on all downsets or
+    several orders, joined by the best plan for throughput. At most ``MAX_POINTS`` plans. Raises
     :class:`InfeasibleError` as :func:`make_plan` does.
     """
     started_s = time.perf_counter()
     request = request.model_copy(update={"objective": "throughput"})
     problem = make_problem(profile, cluster, request)
-    best = load_planner(request.planner)(problem)
+    planner = load_planner(request.planner)
+    best = planner(problem)
     if best is None:
-        raise no_plan(problem, request.planner)
-    outcomes = undominated([best, *_sweep(problem)])
+        raise no_plan(problem, planner, request.planner)
+    found = [outcome for cuts in _cut_sets(problem) for outcome in _sweep(problem, cuts)]
+    outcomes = _spread(undominated([best, *found]))
     seconds = time.perf_counter() - started_s
     alternatives = (Alternative(planner=best.planner, period_s=best.costs.period_s),)
     return [to_plan(profile, problem, outcome, alternatives, seconds) for outcome in outcomes]
+
+
+def _spread(outcomes: list[Outcome]) -> list[Outcome]:
+    """At most ``MAX_POINTS`` of the outcomes, the ends among them."""
+    if len(outcomes) <= MAX_POINTS:
+        return outcomes
+    step = (len(outcomes) - 1) / (MAX_POINTS - 1)
+    return [outcomes[round(index * step)] for index in range(MAX_POINTS)]
 
 
 def undominated(outcomes: list[Outcome]) -> list[Outcome]:
@@ -49,15 +66,29 @@ def undominated(outcomes: list[Outcome]) -> list[Outcome]:
     return kept
 
 
-def _sweep(problem: Problem) -> list[Outcome]:
+def _cut_sets(problem: Problem) -> Iterator[Cuts]:
+    """All downsets where they are few; else the cuts of several orders, of a large graph those of one, spread out."""
     blocks = problem.all_blocks if problem.has_caps else problem.blocks
     num_slots = problem.request.num_slots if problem.has_caps else None
-    cuts = chain_cuts(blocks, own_order(blocks), problem.best_link, num_slots=num_slots)
-    solver = Solver(problem, cuts, period_tables(problem, cuts), problem.request.replicate)
+    link = problem.best_link
+    members = enumerate_downsets(blocks, _MAX_DOWNSETS)
+    if members is not None:
+        yield downset_cuts(blocks, members, link, num_slots=num_slots)
+    elif blocks.num_blocks > MAX_BLOCKS:
+        order = own_order(blocks)
+        positions = spread_positions(problem, blocks, order)
+        yield chain_cuts(blocks, order, link, num_slots=num_slots, positions=positions)
+    else:
+        for order_of in orders_of(blocks):
+            yield chain_cuts(blocks, order_of(blocks), link, num_slots=num_slots)
+
+
+def _sweep(problem: Problem, cuts: Cuts) -> Iterator[Outcome]:
+    """Least latency within ever smaller stage periods."""
+    solver = Solver(problem, cuts, period_tables(problem, cuts), problem.max_replicas)
     way = latency_tables(problem, cuts)
     threshold_s = math.inf
-    outcomes: list[Outcome] = []
-    while len(outcomes) < MAX_POINTS:
+    for _ in range(MAX_POINTS):
         reached = solver.best_by_state(threshold_s, way)
         if reached.final is None:
             break
@@ -65,10 +96,9 @@ def _sweep(problem: Problem) -> list[Outcome]:
         assignment = assignment_of(problem, cuts, steps)
         outcome = Outcome(assignment, problem.costs(assignment), "pareto", detail="least latency at this period")
         if problem.fits(assignment, outcome.costs):
-            outcomes.append(outcome)
-        bounds = [0, *(step.end for step in steps)]
+            yield outcome
+        starts = [0, *(step.end for step in steps)]
         limits = [
-            solver.limit[step.kind][step.end, start] / step.replicas for step, start in zip(steps, bounds, strict=False)
+            solver.limit[step.kind][step.end, start] / step.replicas for step, start in zip(steps, starts, strict=False)
         ]
         threshold_s = max(limits) * (1 - 1e-6)
-    return outcomes

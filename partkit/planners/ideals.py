@@ -122,7 +122,7 @@ def _search(
 
 def useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
     """Downsets that some number of devices can compute within ``upper_s`` while the others do the rest."""
-    count = len(problem.cluster.devices) if problem.request.replicate else problem.max_stages
+    count = problem.num_usable_devices
     speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)]
     useful: BoolArray = (work_s <= 0) | (work_s >= work_s[-1])
     for devices in range(1, count):

@@ -3,54 +3,120 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from partkit.cost import Assignment, stage_peak_bytes
+from partkit.cost import stage_peak_bytes
 from partkit.errors import InfeasibleError
-from partkit.planners.problem import Problem
+from partkit.planners.outcome import Outcome
+from partkit.planners.pins import NO_PIN
+from partkit.planners.problem import Problem, find_kinds
 from partkit.units import format_bytes
 
+_LIMIT_S = 8.0
 
-def no_plan(problem: Problem, planner: str) -> InfeasibleError:
-    """The error for a request that ``planner`` found no plan for."""
-    if problem.has_caps:
-        return _too_small(problem, planner)
+Planner = Callable[[Problem], Outcome | None]
+
+
+def no_plan(problem: Problem, planner: Planner, name: str) -> InfeasibleError:
+    """The error for a request that the planner called ``name`` found no plan for."""
+    empty = _stage_without_nodes(problem)
+    if empty is not None:
+        highest = max(problem.request.pins.items(), key=lambda pin: pin[1])
+        return InfeasibleError(
+            f"stage {empty} would have no node: by the pins and the graph's order each of the "
+            f"{problem.graph.num_nodes} nodes belongs to another stage",
+            hint=f"lower the pin {highest[0]}={highest[1]}, or drop the pins that empty stage {empty}",
+        )
+    if problem.has_caps and planner(_with_floor(problem, math.inf)) is not None:
+        return _caps_too_small(problem, planner)
     request = problem.request
     if request.pins:
         pins = ", ".join(f"{pattern}={stage}" for pattern, stage in request.pins.items())
         return InfeasibleError(
-            f"planner {planner!r} found no order of at most {problem.max_stages} stages that meets the pins {pins}",
+            f"planner {name!r} found no plan of at most {problem.max_stages} stages that meets the pins {pins}",
             hint="drop a pin, ask for more stages or use --planner ideals",
         )
     return InfeasibleError(
-        f"planner {planner!r} cannot make exactly {problem.max_stages} stages of "
-        f"{problem.all_blocks.num_blocks} pieces",
+        f"planner {name!r} cannot make exactly {problem.max_stages} stages of {problem.all_blocks.num_blocks} pieces",
         hint="ask for fewer stages",
     )
 
 
-def _too_small(problem: Problem, planner: str) -> InfeasibleError:
+def _stage_without_nodes(problem: Problem) -> int | None:
+    """The first stage below the last pinned one that no block may stand in."""
+    blocks = problem.all_blocks
+    if not problem.request.pins:
+        return None
+    earliest = np.where(blocks.pin == NO_PIN, 0, blocks.pin)
+    latest = np.where(blocks.pin == NO_PIN, problem.max_stages - 1, blocks.pin)
+    if blocks.has_input:
+        latest[0] = 0
+    for block in range(blocks.num_blocks):
+        earliest[block] = max([earliest[block], *earliest[blocks.predecessors[block]].tolist()])
+    for block in range(blocks.num_blocks - 1, -1, -1):
+        latest[block] = min([latest[block], *latest[blocks.successors[block]].tolist()])
+    for stage in range(int(blocks.pin.max()) + 1):
+        if not ((earliest <= stage) & (stage <= latest)).any():
+            return stage
+    return None
+
+
+def _caps_too_small(problem: Problem, planner: Planner) -> InfeasibleError:
+    """Names the smallest cap that would do, found by bisection over plans."""
     caps = [problem.cap_of(device) for device in range(len(problem.cluster.devices))]
-    held = np.zeros(problem.graph.num_nodes)
-    np.add.at(held, problem.graph.held_node, problem.graph.holding_bytes[problem.graph.held_holding])
-    largest = int(np.argmax(held + problem.graph.output_bytes))
-    needed = held[largest] + problem.graph.output_bytes[largest]
-    device = int(np.argmax(caps))
-    name = problem.cluster.devices[device].name
-    if needed > caps[device]:
-        return InfeasibleError(
-            f"node {problem.graph.nodes[largest].name!r} alone needs {format_bytes(needed)} and the largest device, "
-            f"{name!r}, may hold {format_bytes(caps[device])}",
-            hint=f"raise its memory cap to at least {format_bytes(needed)}",
-        )
-    whole = Assignment(np.zeros(problem.graph.num_nodes, dtype=np.int64), ((device,),))
-    total = stage_peak_bytes(problem.graph, whole, problem.costs(whole).traffic, num_slots=1)[0]
-    capacity = sum(sorted(caps, reverse=True)[: problem.max_stages])
-    room = "without limit" if math.isinf(capacity) else format_bytes(capacity)
+    needed = smallest_floor(problem, planner)
+    low = [index for index, cap in enumerate(caps) if cap < needed]
+    tightest = min(low, key=lambda index: caps[index])
+    name = problem.cluster.devices[tightest].name
+    held = format_bytes(problem.graph.holding_bytes.sum())
+    who = f"devices {', '.join(map(str, low))}" if len(low) > 1 else f"device {low[0]}"
     return InfeasibleError(
-        f"the model does not fit: {format_bytes(problem.graph.holding_bytes.sum())} of parameters and buffers "
-        f"({format_bytes(total)} with live values, on one device) against {room} on {problem.max_stages} devices, "
-        f"and planner {planner!r} found no cut where each stage fits its device",
-        hint="raise the memory caps, use more devices or a smaller batch",
+        f"the model does not fit: {held} of parameters and buffers and its live values on at most "
+        f"{problem.max_stages} of {len(caps)} devices, of which device {tightest} ({name!r}) may hold "
+        f"{format_bytes(caps[tightest])}",
+        hint=f"the smallest cap found to fit is {needed} bytes ({format_bytes(needed)}) on {who}; else use more "
+        "devices or a smaller batch",
     )
+
+
+def smallest_floor(problem: Problem, planner: Planner) -> int:
+    """Least bytes to which lower caps must be raised for a plan of ``planner``'s, within a limit on time.
+
+    Feasibility grows with the floor, so it is bisected; a plan that is found lowers the upper end to what it needs.
+    """
+    started_s = time.perf_counter()
+    high = _needed(problem, planner, math.inf)
+    assert high is not None, "infeasible without caps"
+    low = int(min(kind.cap_bytes for kind in problem.kinds))
+    while high - low > 1 and time.perf_counter() - started_s < _LIMIT_S:
+        middle = (low + high) // 2
+        needed = _needed(problem, planner, middle)
+        low, high = (middle, high) if needed is None else (low, min(needed, high))
+    return high
+
+
+def _needed(problem: Problem, planner: Planner, floor: float) -> int | None:
+    """Largest peak on devices whose cap had to be raised, for a plan under ``floor``; None where there is none."""
+    raised = _with_floor(problem, floor)
+    found = planner(raised)
+    if found is None:
+        return None
+    peaks = stage_peak_bytes(problem.graph, found.assignment, found.costs.traffic, num_slots=problem.request.num_slots)
+    least = min(kind.cap_bytes for kind in problem.kinds)
+    over = [
+        peak
+        for peak, devices in zip(peaks.tolist(), found.assignment.devices, strict=True)
+        if peak > min(problem.cap_of(device) for device in devices)
+    ]
+    return math.ceil(max(over, default=least))
+
+
+def _with_floor(problem: Problem, floor: float) -> Problem:
+    """The problem with every cap at least ``floor``."""
+    devices = range(len(problem.cluster.devices))
+    caps = {index: max(problem.cap_of(index), floor) for index in devices}
+    return replace(problem, kinds=find_kinds(problem.cluster, caps), started_s=time.perf_counter())

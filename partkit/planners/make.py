@@ -8,7 +8,7 @@ from importlib import import_module
 
 from partkit.cluster import Cluster
 from partkit.errors import UsageError
-from partkit.plan import Alternative, Bound, Constraints, Plan, PlannerRun
+from partkit.plan import NO_EXECUTOR, Alternative, Bound, Constraints, NodeTimes, Plan, PlannerRun
 from partkit.planners import PLANNERS
 from partkit.planners.assemble import plan_stages, predict
 from partkit.planners.bounds import LowerBound, bound_with_recomputing, simple_bound
@@ -40,9 +40,10 @@ def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     started_s = time.perf_counter()
     problem = make_problem(profile, cluster, request)
     name = "refine" if request.planner == "auto" and not request.contiguous else request.planner
-    outcome = load_planner(name)(problem)
+    planner = load_planner(name)
+    outcome = planner(problem)
     if outcome is None:
-        raise no_plan(problem, name)
+        raise no_plan(problem, planner, name)
     baselines = {name: load_planner(name)(problem) for name in BASELINES}
     if name == "auto":
         outcome = _best_of(problem, outcome, baselines)
@@ -72,6 +73,7 @@ def to_plan(
 ) -> Plan:
     """The plan file of an outcome."""
     request = problem.request
+    is_contiguous = not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any())
     sending = _sending(problem, outcome)
     return Plan(
         model=profile.model,
@@ -83,19 +85,28 @@ def to_plan(
         constraints=Constraints(
             memory_caps_bytes={str(device): cap for device, cap in sorted(request.memory_caps_bytes.items())},
             pins=dict(request.pins),
+            keep_together=request.keep_together,
+            granularity=request.granularity,
+            num_stages=request.num_stages,
+            max_replicas=request.max_replicas,
             num_slots=request.num_slots,
         ),
         cluster=problem.cluster,
-        contiguous=not bool((outcome.costs.traffic.source > outcome.costs.traffic.target).any()),
-        planner=PlannerRun(name=outcome.planner, seconds=seconds, detail=_detail(problem, outcome)),
+        executor="pipeline" if is_contiguous else NO_EXECUTOR,
+        contiguous=is_contiguous,
+        planner=PlannerRun(
+            name=outcome.planner, asked=request.planner, seconds=seconds, detail=_detail(problem, outcome)
+        ),
         profile_sha256=profile.sha256,
+        node_times=NodeTimes(method=profile.method, device=profile.device.name),
     )
 
 
 def _detail(problem: Problem, outcome: Outcome) -> str:
     """How the plan was found, and that devices stay idle where they do."""
     num_stages, most = outcome.assignment.num_stages, problem.max_stages
-    idle = f"{num_stages} of at most {most} stages are best" if num_stages < most else ""
+    is_fewer = problem.request.num_stages is not None and num_stages < most
+    idle = f"{num_stages} of at most {most} stages are best" if is_fewer else ""
     return "; ".join(filter(None, (outcome.detail, idle)))
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from partkit.graph import IntArray
-from partkit.planners.blocks import NO_PIN, Blocks
+from partkit.planners.blocks import Blocks
 from partkit.planners.chain import own_order, solve_order
 from partkit.planners.outcome import Outcome, rank_of
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import Problem
 
 
@@ -21,14 +22,15 @@ def plan(problem: Problem) -> Outcome | None:
     Depth-first, reverse depth-first, smallest frontier and by pinned stage. O(orders x chain programme).
     """
     feasible: list[Outcome] = []
-    for order in _orders(problem.blocks):
+    for order in orders_of(problem.blocks):
         outcome = None if feasible and problem.is_out_of_time else solve_order(problem, order, "orders")
         if outcome is not None:
             feasible.append(replace(outcome, detail=f"the order {order.__name__!r}"))
     return min(feasible, key=lambda outcome: rank_of(problem, outcome), default=None)
 
 
-def _orders(blocks: Blocks) -> list[Callable[[Blocks], IntArray]]:
+def orders_of(blocks: Blocks) -> list[Callable[[Blocks], IntArray]]:
+    """Ways to order the blocks that are worth trying."""
     if blocks.is_chain:
         return [own_order]
     pinned = [by_pinned_stage] if (blocks.pin != NO_PIN).any() else []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from partkit.cluster import Cluster
 from partkit.errors import InfeasibleError
 from partkit.plan import Plan
-from partkit.planners.check import repredict
+from partkit.planners.check import objective_of, repredict, under_bound
 from partkit.planners.make import make_plan
 from partkit.planners.request import PlanRequest
 from partkit.profile import Profile
+from partkit.units import format_bytes, format_rate, format_seconds
 
 IDLE_GAIN = 0.02
 """Share of the period that leaving devices idle must save to be preferred."""
@@ -20,10 +21,13 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
     """The best plan, with all of ``num_stages`` used where that costs no more than :data:`IDLE_GAIN` of the period.
 
     Where devices share cores, many plans reach about the same period; one with balanced stages is taken. The bound
-    stays that of all plans with at most ``num_stages`` stages. Raises what :func:`make_plan` raises.
+    stays that of all plans with at most ``num_stages`` stages. Where the number is left to the planner, the plan's
+    ``planner.detail`` says why it took this one. Raises what :func:`make_plan` raises.
     """
     best = make_plan(profile, cluster, request)
-    if request.num_stages is None or request.objective != "throughput" or request.planner != "auto":
+    if request.num_stages is None:
+        return _with_reason(best, profile, request)
+    if request.objective != "throughput" or request.planner != "auto":
         return best
     if len(best.stages) >= request.num_stages and cluster.shared_cores is None:
         return best
@@ -32,10 +36,36 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
         full = make_plan(profile, apart, request.model_copy(update={"exact_num_stages": True}))
     except InfeasibleError:
         return best
-    full = repredict(full.model_copy(update={"cluster": cluster, "bound": best.bound}), profile)
-    gap = full.prediction.period_s / best.bound.period_s - 1 if best.bound.period_s > 0 else 0.0
+    full = repredict(full.model_copy(update={"cluster": cluster}), profile)
     allowed = IDLE_GAIN if len(best.stages) < request.num_stages else TIE
     if full.prediction.period_s > best.prediction.period_s * (1 + allowed):
         return best
-    bound = best.bound.model_copy(update={"gap": max(gap, 0.0), "optimal": best.bound.optimal and gap <= 1e-9})
-    return full.model_copy(update={"bound": bound, "alternatives": best.alternatives, "edited": False})
+    return under_bound(full, best.bound).model_copy(update={"alternatives": best.alternatives, "edited": False})
+
+
+def _with_reason(best: Plan, profile: Profile, request: PlanRequest) -> Plan:
+    """``best`` with a sentence on why its number of stages was taken: what one fewer and one more would reach."""
+    count, most = len(best.stages), len(best.cluster.devices)
+    others = [_reached_with(other, best, profile, request) for other in (count - 1, count + 1) if 1 <= other <= most]
+    against = f", against {' and '.join(others)}" if others else ""
+    are_best = f"1 stage of at most {most} is" if count == 1 else f"{count} stages of at most {most} are"
+    reason = f"{are_best} best for {best.objective}: {_figure(best)}{against}"
+    detail = "; ".join(filter(None, (best.planner.detail, reason)))
+    return best.model_copy(update={"planner": best.planner.model_copy(update={"detail": detail})})
+
+
+def _reached_with(count: int, best: Plan, profile: Profile, request: PlanRequest) -> str:
+    planner = "orders" if request.planner == "auto" else request.planner
+    exact = {"num_stages": count, "exact_num_stages": True, "planner": planner}
+    try:
+        return f"{_figure(make_plan(profile, best.cluster, request.model_copy(update=exact)))} with {count}"
+    except InfeasibleError:
+        return f"no plan with {count}"
+
+
+def _figure(plan: Plan) -> str:
+    if plan.objective == "memory":
+        return f"a peak of {format_bytes(objective_of(plan))}"
+    if plan.objective == "latency":
+        return f"{format_seconds(plan.prediction.latency_s)} an item"
+    return f"{format_rate(plan.prediction.samples_per_s)} samples/s"

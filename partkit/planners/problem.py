@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -71,6 +71,16 @@ class Problem:
         )
 
     @property
+    def max_replicas(self) -> int:
+        """Devices that one stage may run on."""
+        return self.request.max_replicas or len(self.cluster.devices)
+
+    @property
+    def num_usable_devices(self) -> int:
+        """Devices that a plan can use at most."""
+        return min(len(self.cluster.devices), self.max_stages * self.max_replicas)
+
+    @property
     def has_caps(self) -> bool:
         """Whether any device limits memory."""
         return any(math.isfinite(kind.cap_bytes) for kind in self.kinds)
@@ -115,17 +125,23 @@ def make_problem(profile: Profile, cluster: Cluster, request: PlanRequest) -> Pr
         raise UsageError(
             f"a memory cap names device {unknown[0]}, and cluster {cluster.name!r} has devices 0 to {num_devices - 1}"
         )
-    problem = Problem(graph, cluster, request, _find_kinds(cluster, request), _count_stages(request, num_devices))
+    caps = {
+        index: math.inf if cap is None else float(cap)
+        for index, device in enumerate(cluster.devices)
+        for cap in [request.memory_caps_bytes.get(index, device.memory_bytes)]
+    }
+    problem = Problem(graph, cluster, request, find_kinds(cluster, caps), _count_stages(request, num_devices))
+    _check_pin_range(problem)
     if request.num_stages is not None:
         _check_enough_blocks(problem)
     return problem
 
 
-def _find_kinds(cluster: Cluster, request: PlanRequest) -> tuple[Kind, ...]:
+def find_kinds(cluster: Cluster, caps: Mapping[int, float]) -> tuple[Kind, ...]:
+    """Devices by speed and memory cap in bytes."""
     members: dict[tuple[float, float], list[int]] = {}
     for index, device in enumerate(cluster.devices):
-        cap = request.memory_caps_bytes.get(index, device.memory_bytes)
-        members.setdefault((device.speed, math.inf if cap is None else float(cap)), []).append(index)
+        members.setdefault((device.speed, caps[index]), []).append(index)
     return tuple(Kind(speed, cap, tuple(devices)) for (speed, cap), devices in members.items())
 
 
@@ -142,6 +158,17 @@ def _count_stages(request: PlanRequest, num_devices: int) -> int:
             hint=f"ask for at most {num_devices} stages or name a larger cluster",
         )
     return request.num_stages
+
+
+def _check_pin_range(problem: Problem) -> None:
+    last = problem.max_stages - 1
+    for pattern, stage in problem.request.pins.items():
+        if not 0 <= stage <= last:
+            stages = "stage 0 alone" if last == 0 else f"stages 0 to {last}"
+            raise InfeasibleError(
+                f"pin {pattern}={stage} names stage {stage}, and a plan may have {stages} here",
+                hint="pin to one of those, or ask for more stages",
+            )
 
 
 def _check_enough_blocks(problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Local search over plans whose stages need not be contiguous: values may go back and forth."""
+"""Local search from the best plan known, one block at a time; where asked for, also to stages that send back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from partkit.cost import Assignment, Costs
 from partkit.graph import IntArray
 from partkit.planners import auto
-from partkit.planners.blocks import NO_PIN
 from partkit.planners.outcome import Outcome, objective_value
+from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import TOLERANCE, Problem
 
 DEFAULT_LIMIT_S = 5.0
@@ -22,12 +22,16 @@ Score = tuple[float, float]
 def plan(problem: Problem) -> Outcome | None:
     """The best contiguous plan, then single blocks moved between any two stages while that helps.
 
-    Steepest descent on (objective, sum of squared stage periods), on the blocks of the slowest stage first.
-    Not every executor can run the result: it is labelled not contiguous. No proof beyond the simple bounds.
+    Steepest descent on (objective, sum of squared stage periods), on the blocks of the slowest stage first. Values
+    stay on their way to later stages unless the request allows otherwise: a plan whose stages send back and forth
+    is labelled, and no executor runs it, since each runs a stage once for an item. No proof beyond those of the
+    plan that it starts from.
     """
     start = auto.plan(problem)
     if start is None or start.assignment.num_stages == 1:
         return start
+    if not problem.request.contiguous:  # what was proved holds for plans whose values go forward
+        start = replace(start, bound=0.0, covers_all=False)
     deadline_s = time.perf_counter() + (problem.request.time_limit_s or DEFAULT_LIMIT_S)
     current, costs = start.assignment, start.costs
     num_moves = 0
@@ -39,8 +43,8 @@ def plan(problem: Problem) -> Outcome | None:
         num_moves += 1
     if num_moves == 0:
         return replace(start, detail=f"{start.detail}; no move of a block helps".lstrip("; "))
-    detail = f"{num_moves} blocks moved from the best contiguous plan ({start.costs.period_s:.4g} s)"
-    return Outcome(current, costs, "refine", detail=detail)
+    detail = f"{num_moves} blocks moved from the plan of {start.planner!r} ({start.costs.period_s:.4g} s)"
+    return replace(start, assignment=current, costs=costs, planner="refine", detail=detail)
 
 
 def _best_move(
@@ -73,9 +77,11 @@ def _stage_of_block(problem: Problem, assignment: Assignment) -> IntArray:
 
 def _moved(problem: Problem, assignment: Assignment, block: int, target: int) -> Assignment | None:
     stage_of = np.where(problem.blocks.block_of == block, target, assignment.stage_of)
-    same = np.array_equal(stage_of, assignment.stage_of)
-    empties = len(np.unique(stage_of)) < assignment.num_stages
-    return None if same or empties else Assignment(stage_of, assignment.devices)
+    if np.array_equal(stage_of, assignment.stage_of) or len(np.unique(stage_of)) < assignment.num_stages:
+        return None
+    graph = problem.graph
+    is_forward = (stage_of[graph.use_source] <= stage_of[graph.use_target]).all()
+    return Assignment(stage_of, assignment.devices) if is_forward or not problem.request.contiguous else None
 
 
 def _score(problem: Problem, assignment: Assignment, costs: Costs) -> Score:

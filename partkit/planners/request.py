@@ -31,10 +31,10 @@ class PlanRequest(Record):
     """Regular expressions on the start of module paths: nodes that match one go to the same stage."""
     granularity: Granularity = "op"
     """Where cuts may be: anywhere, between modules' calls, or between numbered layers."""
-    replicate: bool = False
-    """Allow a stage to run on several devices that take items in turn."""
+    max_replicas: int | None = Field(default=1, ge=1)
+    """Devices that one stage may run on, taking items in turn; None: any number."""
     contiguous: bool = True
-    """False: also search plans whose stages are not contiguous in any order (values go back and forth)."""
+    """False: also search plans whose stages send values back and forth, which no executor runs."""
     num_slots: int = Field(default=DEFAULT_NUM_SLOTS, ge=1)
     max_ideals: int = Field(default=20_000, ge=1)
     """Downsets of the graph that the exact search may enumerate."""

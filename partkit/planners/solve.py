@@ -11,9 +11,9 @@ from partkit.cost import Assignment, combine
 from partkit.graph import FloatArray
 from partkit.planners.bottleneck import Reached, Solver, Step, Tables
 from partkit.planners.cuts import Cuts
-from partkit.planners.fanout import SendSearch, can_search_sends
 from partkit.planners.outcome import Outcome, rank_of
 from partkit.planners.problem import TOLERANCE, Problem, assign_devices
+from partkit.planners.traffic_search import TrafficSearch, needs_search
 
 Forbidden = frozenset[tuple[int, int, int]]
 """(end, start, kind) of stages that the check of true peaks has ruled out."""
@@ -49,7 +49,7 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
     objective = problem.request.objective
     if objective == "memory":
         return _solve_memory(problem, cuts, planner, forbidden)
-    solver = Solver(problem, cuts, period_tables(problem, cuts, forbidden), problem.request.replicate)
+    solver = Solver(problem, cuts, period_tables(problem, cuts, forbidden), problem.max_replicas)
     if objective == "latency":
         reached = solver.best_by_state(math.inf, latency_tables(problem, cuts))
         return None if reached.final is None else _outcome(problem, cuts, planner, [reached], 0.0)
@@ -60,9 +60,9 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
     way = latency_tables(problem, cuts) if problem.cluster.shared_cores is None else work_tables(problem, cuts)
     tied = solver.best_by_state(threshold_s * (1 + TOLERANCE), way)
     outcome, steps = _outcome(problem, cuts, planner, [tied, reached], bound_s if solver.is_exhaustive else 0.0)
-    if outcome.costs.period_s <= bound_s * (1 + TOLERANCE) or not can_search_sends(problem):
+    if outcome.costs.period_s <= bound_s * (1 + TOLERANCE) or not needs_search(problem):
         return outcome, steps
-    search = SendSearch(solver, reached, outcome.costs.period_s)
+    search = TrafficSearch(solver, reached, outcome.costs.period_s)
     better = search.run()
     if better is not None:
         assignment = assignment_of(problem, cuts, better)
@@ -77,13 +77,13 @@ def _solve_memory(
     assert cuts.memory_bytes is not None, "the memory objective needs the memory table"
     allowed = period_tables(problem, cuts, forbidden)
     peak = [np.where(np.isinf(table), np.inf, cuts.memory_bytes) for table in allowed]
-    solver = Solver(problem, cuts, peak, replicate=False)
+    solver = Solver(problem, cuts, peak, max_replicas=1)
     smallest = solver.best_by_state()
     if smallest.final is None:
         return None
     bound = smallest.best if solver.is_exhaustive else 0.0
     limit = [np.where(cuts.memory_bytes <= smallest.best * (1 + TOLERANCE), table, np.inf) for table in allowed]
-    reached = Solver(problem, cuts, limit, problem.request.replicate).best_by_state()
+    reached = Solver(problem, cuts, limit, problem.max_replicas).best_by_state()
     return _outcome(problem, cuts, planner, [reached, smallest], bound)
 
 
@@ -146,8 +146,8 @@ def _shared_bound(solver: Solver, bottleneck_s: float) -> tuple[float, float]:
 
 
 def _replica_counts(solver: Solver) -> range:
-    most = max(len(kind.devices) for kind in solver.problem.kinds) if solver.replicate else 1
-    return range(1, most + 1)
+    most = max(len(kind.devices) for kind in solver.problem.kinds)
+    return range(1, min(most, solver.max_replicas) + 1)
 
 
 def _outcome(
@@ -164,9 +164,11 @@ def _outcome(
 
 
 def assignment_of(problem: Problem, cuts: Cuts, steps: list[Step]) -> Assignment:
-    """The assignment that the steps describe, on the cluster's devices in order."""
+    """The assignment that the steps describe, on the devices that they name or the cluster's in order."""
     stage_of_block = np.zeros(cuts.blocks.num_blocks, dtype=np.int64)
     for step in steps[:-1]:
         stage_of_block += ~cuts.members[step.end]
-    devices = assign_devices(problem, [step.kind for step in steps], [step.replicas for step in steps])
+    devices = tuple(step.devices for step in steps)
+    if not all(devices):
+        devices = assign_devices(problem, [step.kind for step in steps], [step.replicas for step in steps])
     return Assignment(stage_of_block[cuts.blocks.block_of], devices)

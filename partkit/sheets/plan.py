@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from partkit.module_paths import stage_labels
-from partkit.plan import Plan, Stage
+from partkit.plan import MeasuredRound, Plan, Stage
 from partkit.sheet import Cell, Column, Sheet, Table
 from partkit.units import format_bytes, format_rate, format_seconds
 
@@ -24,8 +24,13 @@ def plan_sheet(plan: Plan) -> Sheet:
     labels = stage_labels([stage.modules for stage in plan.stages])
     rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
     notes = [_bottleneck(plan), _predicted(plan)]
+    if plan.planner.detail:
+        notes.append(f"planner {plan.planner.name}: {plan.planner.detail}")
+    notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]
+    if plan.node_times.is_analytic:
+        notes.append(f"times are analytic, of {plan.node_times.device}: computed from FLOPs and bytes, not measured")
     if not plan.contiguous:
-        notes.append("stages are not contiguous in any one order of the nodes")
+        notes.append("stages are not contiguous in any one order of the nodes: no executor can run them")
     if plan.edited:
         notes.append("edited by hand")
     return Sheet(tables=(Table(_COLUMNS, rows),), notes=tuple(notes))
@@ -65,3 +70,20 @@ def _predicted(plan: Plan) -> str:
         if other.period_s > 0
     ]
     return f"{text}   ({' · '.join(others)})" if others else text
+
+
+def _round(number: int, measured: MeasuredRound) -> str:
+    stages = ", ".join(
+        f"{format_seconds(seconds)} ({_percent(seconds, predicted)})"
+        for seconds, predicted in zip(measured.measured_s, measured.predicted_s, strict=True)
+    )
+    rate = format_rate(measured.measured_samples_per_s)
+    error = _percent(measured.measured_samples_per_s, measured.predicted_samples_per_s)
+    moves = [f"{len(way.nodes)} nodes moved from stage {way.source} to {way.target}" for way in measured.moved]
+    outcome = ", ".join(moves) or "no other cut promised more"
+    return f"round {number}: stages took {stages}, {rate} samples/s ({error}); {outcome}"
+
+
+def _percent(value: float, reference: float) -> str:
+    """How far a measured figure is from the predicted one."""
+    return f"{100 * (value / reference - 1):+.1f}%" if reference > 0 else "not predicted"

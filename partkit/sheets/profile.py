@@ -62,4 +62,5 @@ def _total(profile: Profile, total_s: float) -> str:
     text = f"{format_count(len(profile.nodes))} nodes, {format_seconds(total_s)} in all"
     if profile.calibration.scale != 1:
         text += f", {format_seconds(whole_s)} run as one (calibration {profile.calibration.scale:.3g})"
-    return f"{text}; times are {profile.method}"
+    text = f"{text}; times are {profile.method}"
+    return f"{text}: computed from FLOPs and bytes, not measured" if profile.method == "analytic" else text

@@ -15,7 +15,7 @@ from partkit.sources.default_inputs import parse_input
 if TYPE_CHECKING:
     from partkit.sources.loaded import LoadedModel
 
-__all__ = ["SOURCES", "ModelInfo", "list_models", "load_model", "parse_model"]
+__all__ = ["SOURCES", "ModelInfo", "list_models", "load_model", "parse_model", "require_consent"]
 
 PRESET = "preset"
 SOURCES: Mapping[str, str] = MappingProxyType(
@@ -79,13 +79,17 @@ def load_model(spec: ModelSpec, *, allow_code: bool = True) -> LoadedModel:
         raise UsageError(
             f"{spec.source} is a bare graph: it can be planned and simulated, not run", hint="name a model instead"
         )
-    source = _source(spec)
-    if not allow_code and (spec.source.startswith("py:") or spec.options.get("trust_remote_code")):
+    require_consent(spec, allow_code=allow_code)
+    return _source(spec).load(spec)
+
+
+def require_consent(spec: ModelSpec, *, allow_code: bool) -> None:
+    """Raise :class:`UsageError` for a model that runs code of its own, unless that is allowed."""
+    if spec.runs_own_code and not allow_code:
         raise UsageError(
             f"the plan runs code of its own ({spec.source}), which needs consent",
             hint="read that code, then add --allow-code",
         )
-    return source.load(spec)
 
 
 def list_models() -> tuple[ModelInfo, ...]:

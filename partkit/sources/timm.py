@@ -11,6 +11,7 @@ from partkit.errors import MachineError, UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import input_overrides, target, whole_option
 from partkit.sources.default_inputs import image_inputs, mark_dynamic, override_inputs
+from partkit.sources.torchvision_repair import repair_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,6 +59,7 @@ class TimmSource:
 
 
 def _import_timm() -> Any:
+    repair_torchvision()
     try:
         return importlib.import_module("timm")
     except (ImportError, RuntimeError) as error:  # a torchvision made for another torch raises RuntimeError

@@ -14,6 +14,7 @@ from partkit.inputs import synthetic_inputs
 from partkit.model import ModelSpec
 from partkit.sources.loaded import LoadedModel
 from partkit.sources.meta_build import build_on_meta
+from partkit.sources.torchvision_repair import repair_torchvision
 from partkit.weights import SeededWeights, WeightSource
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 def import_transformers() -> Any:
     """The package; raises :class:`MachineError` with the install command when it is missing."""
+    repair_torchvision()
     try:
         import transformers
     except ImportError as error:

@@ -30,6 +30,10 @@ class HostFeed:
             self._stream = torch.cuda.Stream(compute.device)
             self._consumed = [torch.cuda.Event() for _ in range(num_slots)]
 
+    def take_from(self, source: Source) -> None:
+        """Take items from another source from now on."""
+        self._source = source
+
     def post(self, slot: int, item: int) -> None:
         """Note which item comes next in the slot; the former must have been consumed."""
         self._items[slot] = item

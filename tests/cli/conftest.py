@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from partkit.cluster import Cluster
+from partkit.explanation import CutExplanation
 from partkit.model import InputSpec, ModelSpec
 from partkit.plan import Plan
 from partkit.profile import Profile
@@ -55,6 +56,9 @@ class Library:
     run: RunResult | None
     comparison: Comparison
     kept_profile: Profile | None = None
+    frontier: Sequence[Plan] = ()
+    cuts: Sequence[CutExplanation] = ()
+    tuned: object = None
     asked: dict[str, Any] = field(default_factory=dict)
 
     def note(self, name: str, answer: object) -> Callable[..., Any]:
@@ -96,7 +100,6 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         "partkit.workflow",
         profile_model=fakes.note("profile_model", "profile"),
         machine_cluster=fakes.note("machine_cluster", "cluster"),
-        find_profile=fakes.note("find_profile", "kept_profile"),
     )
     _install(
         monkeypatch,
@@ -104,8 +107,22 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         PlanRequest=SimpleNamespace,
         plan_as_asked=fakes.note("plan_as_asked", "plan"),
         repredict=fakes.note("repredict", "plan"),
+        pareto=fakes.note("pareto", "frontier"),
+        explain_cuts=fakes.note("explain_cuts", "cuts"),
     )
-    _install(monkeypatch, "partkit.clusters", load_cluster=fakes.note("load_cluster", "cluster"))
+    _install(
+        monkeypatch,
+        "partkit.kept",
+        find_profile=fakes.note("find_profile", "kept_profile"),
+        keep_profile=lambda profile: None,
+    )
+    _install(monkeypatch, "partkit.tune", plan_by_measuring=fakes.note("plan_by_measuring", "tuned"))
+    _install(
+        monkeypatch,
+        "partkit.clusters",
+        load_cluster=fakes.note("load_cluster", "cluster"),
+        builtin_cluster_names=lambda: ("box", "rack"),
+    )
     _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
     _install(
         monkeypatch,

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from partkit.explanation import CrossingValue, CutExplanation, Move
 from partkit.files import DOCUMENT_BY_KIND, load_document
 from partkit.plan import Plan
 
@@ -19,6 +20,42 @@ def test_show_tells_every_kind_of_file_to_people_and_to_programs(partkit, kind):
     assert told.code == 0
     assert told.out.strip()
     assert json.loads(partkit("show", path, "--json").out) == load_document(path).to_data()
+
+
+def test_show_explains_the_cuts_of_a_plan_whose_profile_is_kept(partkit, library):
+    library.kept_profile = library.profile
+    move = Move(node="gelu", source=0, target=1, period_s=0.0004, pair_period_s=0.00045, change=0.062)
+    value = CrossingValue(name="gelu", bytes=262144, source=0, targets=(1,))
+    library.cuts = [
+        CutExplanation(
+            before=0,
+            values=(value,),
+            bytes=262144,
+            compute_before_s=1e-4,
+            compute_after_s=1e-4,
+            period_before_s=1.5e-4,
+            period_after_s=3.9e-4,
+            earlier=move,
+            later=None,
+        )
+    ]
+    told = partkit("show", str(GOLDEN / "plan.v1.json"))
+    assert told.out.endswith(
+        "\n"
+        "cut    crosses   bytes  before   after  one node earlier      one node later\n"
+        "0 | 1  gelu     262 kB  150 µs  390 µs  450 µs, +6.2% (gelu)  no node may\n"
+        "moved by one node: the slower of the two stages, the change of the plan's period, the node\n"
+    )
+    assert library.asked["explain_cuts"] == (library.plan, library.profile, {})
+
+
+def test_show_says_how_to_get_the_profile_that_would_explain_the_cuts(partkit, library):
+    told = partkit("show", str(GOLDEN / "plan.v1.json"))
+    assert told.code == 0
+    assert told.err == (
+        "the cuts are not explained: the plan's profile is not kept on this machine; name it with --profile FILE, or "
+        "measure one with 'partkit profile bert-tiny -o FILE'\n"
+    )
 
 
 def test_show_takes_a_format(partkit):
@@ -74,7 +111,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
     partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
     assert library.asked["profile_model"] == (
         library.plan.model,
-        {"device": "auto", "threads": 1},
+        {"device": "auto", "threads": 1, "analytic": None},
     )
 
 
@@ -87,7 +124,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
         ),
         (
             "py:evil:net",
-            "the plan's model py:evil:net is Python code; "
+            "the plan's model py:evil:net runs code of its own; "
             "if you trust it, add --allow-code; else give its profile with --profile",
         ),
     ],
@@ -113,7 +150,12 @@ def test_profile_shows_blocks_and_writes_only_if_asked(partkit, library, tmp_pat
     assert list(tmp_path.iterdir()) == []
     told = partkit("profile", "bert-tiny", "--refresh", "-o", "p.json")
     assert told.err == "profile_model at work\nwrote p.json\n"
-    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "refresh": True}
+    assert library.asked["profile_model"][1] == {
+        "device": "auto",
+        "threads": None,
+        "refresh": True,
+        "analytic": None,
+    }
 
 
 def test_models_lists_names_for_people_and_for_programs(partkit, library):

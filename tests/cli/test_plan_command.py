@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,7 +42,8 @@ def test_options_reach_the_library(partkit, library):
         *("plan", "bert-tiny", "--stages", "2", "--batch", "4", "--seq", "64", "--input", "x=1x2:int64"),
         *("--dtype", "bfloat16", "--seed", "7", "--task", "masked-lm", "--trust-remote-code", "--device", "cpu"),
         *("--threads", "1", "--planner", "chain", "--objective", "latency", "--pin", "a=b=0", "--pin", "cls=1"),
-        *("--cap", "0=1GB", "--cap", "cpu1=2GiB", "--granularity", "layer", "--replicate", "--cluster", "box"),
+        *("--cap", "0=1GB", "--cap", "cpu1=2GiB", "--granularity", "layer", "--replicate", "auto", "--cluster", "box"),
+        *("--keep-together", "layer.[12]", "--keep-together", "cls"),
     )
     assert told.code == 0, told.err
     assert library.asked["parse_model"] == (
@@ -57,7 +59,7 @@ def test_options_reach_the_library(partkit, library):
             "trust_remote_code": True,
         },
     )
-    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1}
+    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "analytic": None}
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
@@ -68,7 +70,9 @@ def test_options_reach_the_library(partkit, library):
         "memory_caps_bytes": {0: 1_000_000_000, 1: 2 * 2**30},
         "pins": {"a=b": 0, "cls": 1},
         "granularity": "layer",
-        "replicate": True,
+        "keep_together": ("layer.[12]", "cls"),
+        "max_replicas": None,
+        "contiguous": True,
     }
 
 
@@ -89,6 +93,7 @@ def test_a_profile_without_cluster_is_planned_for_as_many_devices_of_its_own_kin
     [
         (["--stages", "0"], "--stages 0 is not a number of stages; give 1 or more, or auto"),
         (["--stages", "two"], "--stages two is not a number of stages; give 1 or more, or auto"),
+        (["--replicate", "0"], "--replicate 0 is not a number of devices; give 1 or more, or auto"),
         (["--pin", "embeddings"], "--pin embeddings is not REGEX=STAGE; write it as --pin 'embeddings=0'"),
         (["--cap", "24GiB"], "--cap 24GiB is not DEVICE=SIZE; write it as --cap 0=24GiB"),
         (["--cap", "0=much"], "'much' is not a size; write it as 24GiB, 1.5GB or a number of bytes"),
@@ -113,6 +118,24 @@ def test_model_options_beside_a_profile_file_are_refused(partkit, library):
     )
 
 
+def test_analytic_times_need_no_device_but_a_cluster_to_plan_for(partkit, library, monkeypatch):
+    assert partkit("plan", "bert-tiny", "--analytic", "h100", "--cluster", "box").code == 0
+    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "analytic": "h100"}
+    path = str(GOLDEN / "profile.v1.json")
+    assert partkit("plan", path, "--analytic", "h100", "-q").err == (
+        f"partkit: --analytic cannot change the profile in {path}; leave it out, or name the model instead\n"
+    )
+    monkeypatch.setattr("partkit.machine.num_cuda_devices", lambda: 0)
+    device = library.profile.device.model_copy(update={"type": "cuda", "name": "NVIDIA H100 SXM (nominal figures)"})
+    library.profile = library.profile.model_copy(update={"method": "analytic", "device": device})
+    told = partkit("plan", "bert-tiny", "--analytic", "h100", "-q")
+    assert told.code == 2
+    assert told.err == (
+        "partkit: the profile is of NVIDIA H100 SXM (nominal figures), and this machine has no CUDA device whose links "
+        "could be measured; add --cluster with a file or one of box, rack\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -125,6 +148,49 @@ def test_a_profile_that_is_not_whole_json_is_told_with_the_place(partkit, librar
     told = partkit("plan", "p.json", "-q")
     assert told.code == 2
     assert told.err == f"partkit: p.json {message}; make it again with 'partkit plan' or 'partkit profile'\n"
+
+
+def frontier_of(plan):
+    slow = plan.prediction.model_copy(update={"samples_per_s": 1229.0, "period_s": 0.0008137, "latency_s": 0.0004})
+    return [plan, plan.model_copy(update={"prediction": slow})]
+
+
+def test_pareto_lists_plans_and_writes_them_only_into_a_named_folder(partkit, library):
+    library.frontier = frontier_of(library.plan)
+    told = partkit("plan", "bert-tiny", "--pareto")
+    assert told.out == (
+        "plan  stages  devices  samples/s  period  latency  largest peak\n"
+        "   1       2        2      2,458  407 µs   507 µs       21.8 MB\n"
+        "   2       2        2      1,229  814 µs   400 µs       21.8 MB\n"
+        "no plan that was found is better than one of these in both throughput and latency\n"
+    )
+    assert told.err.endswith("wrote no plan; add -o FOLDER for a file of each\n")
+    told = partkit("plan", "bert-tiny", "--pareto", "--json", "-q", "-o", "all")
+    data = json.loads(told.out)
+    assert (data["kind"], [plan["prediction"]["latency_s"] for plan in data["plans"]]) == (
+        "frontier",
+        [0.0005065, 0.0004],
+    )
+    assert [Plan.load(f"all/bert-tiny2-{number}.json").to_data() for number in (1, 2)] == data["plans"]
+
+
+def test_measure_runs_the_stages_and_says_where_the_rounds_did_not_settle(partkit, library):
+    library.tuned = SimpleNamespace(plan=library.plan, is_stable=False)
+    told = partkit("plan", "bert-tiny", "--measure", "--threads", "1", "-q")
+    assert told.code == 0
+    assert told.err == ("warning: after 0 rounds another cut still promised more; this plan ran fastest of them\n")
+    profile, cluster, request, options, _ = library.asked["plan_by_measuring"]
+    assert (profile, cluster, request.planner) == (library.profile, library.cluster, "auto")
+    assert vars(options) == {"seconds": 1.0, "check": False, "device": "auto", "threads": 1, "allow_code": True}
+    assert Plan.load("plans/bert-tiny2.json").stages == library.plan.stages
+
+
+def test_pareto_and_measure_exclude_each_other(partkit, library):
+    told = partkit("plan", "bert-tiny", "--pareto", "--measure")
+    assert (told.code, told.err) == (
+        2,
+        "partkit: --pareto and --measure cannot go together; measure one plan of the list at a time\n",
+    )
 
 
 def test_no_feasible_plan_ends_with_4(partkit, library):

@@ -107,5 +107,5 @@ def test_all_faults_of_a_plan_are_told_at_once_with_their_paths(partkit, library
     assert told.code == 2
     assert told.err == (
         "partkit: odd.json is not a valid plan: stages[0].nodes: Field required; "
-        "colour: Extra inputs are not permitted\n"
+        "colour: Extra inputs are not permitted; correct the file there\n"
     )

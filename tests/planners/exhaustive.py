@@ -49,14 +49,14 @@ def _is_allowed(problem: Problem, stage_of_block: np.ndarray, count: int) -> boo
 
 def _device_choices(problem: Problem, count: int) -> Iterator[tuple[tuple[int, ...], ...]]:
     devices = range(len(problem.cluster.devices))
-    if not problem.request.replicate:
+    if problem.max_replicas == 1:
         for order in itertools.permutations(devices, count):
             yield tuple((device,) for device in order)
         return
     for owner in itertools.product(range(-1, count), repeat=len(devices)):
         groups = tuple(tuple(d for d in devices if owner[d] == stage) for stage in range(count))
         kinds = [{(problem.cluster.devices[d].speed, problem.cap_of(d)) for d in group} for group in groups]
-        if all(len(kind) == 1 for kind in kinds):
+        if all(len(kind) == 1 for kind in kinds) and max(map(len, groups)) <= problem.max_replicas:
             yield groups
 
 

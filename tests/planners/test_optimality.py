@@ -69,7 +69,7 @@ def test_ideals_are_optimal_on_unequal_devices(profile, cluster):
 @quick
 @given(profiles(max_nodes=5), clusters(fanout="once", unequal=True, caps=True))
 def test_ideals_are_optimal_with_replicated_stages(profile, cluster):
-    check(profile, cluster, PlanRequest(replicate=True))
+    check(profile, cluster, PlanRequest(max_replicas=None))
 
 
 @quick
@@ -86,7 +86,20 @@ def test_ideals_are_optimal_where_each_reader_costs_the_sender(profile, cluster)
 
 @quick
 @given(profiles(max_nodes=5), clusters(links=True, unequal=True))
-def test_unequal_links_never_give_a_false_proof(profile, cluster):
+def test_ideals_are_optimal_on_unequal_devices_with_unequal_links(profile, cluster):
+    check(profile, cluster, PlanRequest())
+
+
+@quick
+@given(profiles(max_nodes=5), clusters(links=True, caps=True), st.integers(1, 3))
+def test_ideals_are_optimal_on_unequal_links_under_memory_caps(profile, cluster, num_stages):
+    if num_stages <= min(len(cluster.devices), len(profile.nodes)):
+        check(profile, cluster, PlanRequest(num_stages=num_stages))
+
+
+@quick
+@given(profiles(max_nodes=5), clusters(links=True, cores=True))
+def test_unequal_links_beside_shared_cores_never_give_a_false_proof(profile, cluster):
     check(profile, cluster, PlanRequest(), exact=False)
 
 
@@ -119,3 +132,16 @@ def test_an_exact_number_of_stages_is_met(profile, cluster, num_stages):
     except InfeasibleError:
         return
     check(profile, cluster, request, exact=False)
+
+
+@quick
+@given(profiles(max_nodes=4), clusters(max_devices=4, fanout="once"), st.integers(2, 3), st.integers(1, 2))
+def test_stages_have_no_more_devices_than_may_share_one(profile, cluster, max_replicas, num_stages):
+    if num_stages > min(len(cluster.devices), len(profile.nodes)):
+        return
+    request = PlanRequest(max_replicas=max_replicas, num_stages=num_stages)
+    try:
+        make_problem(profile, cluster, request)
+    except InfeasibleError:
+        return
+    check(profile, cluster, request)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from partkit.files import DOCUMENT_BY_KIND, load_document
+from partkit.plan import NodeTimes
 from partkit.sheets import SHEETS, sheet_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -32,8 +33,20 @@ def test_a_plan_without_bound_claims_none():
 
 def test_a_plan_edited_by_hand_or_not_contiguous_is_labelled():
     assert sheet_of(_load("plan", edited=True, contiguous=False)).notes[2:] == (
-        "stages are not contiguous in any one order of the nodes",
+        "stages are not contiguous in any one order of the nodes: no executor can run them",
         "edited by hand",
+    )
+
+
+def test_analytic_times_are_called_so_in_profiles_and_plans():
+    times = NodeTimes(method="analytic", device="NVIDIA H100 SXM (nominal figures)")
+    assert sheet_of(_load("plan", node_times=times)).notes[2] == (
+        "times are analytic, of NVIDIA H100 SXM (nominal figures): computed from FLOPs and bytes, not measured"
+    )
+    assert (
+        sheet_of(_load("profile", method="analytic"))
+        .notes[0]
+        .endswith("; times are analytic: computed from FLOPs and bytes, not measured")
     )
 
 

@@ -1,6 +1,7 @@
 """Folders made by save_pretrained read bit for bit as from_pretrained reads them, one tensor at a time."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -201,22 +202,111 @@ def test_a_tensor_without_a_place_is_named_with_its_file(tmp_path, extra):
 
 def test_a_missing_expert_is_named(tmp_path):
     save(tmp_path, "MixtralForCausalLM")
-    rewrite(tmp_path, lambda tensors: tensors.pop("model.layers.1.block_sparse_moe.experts.2.w2.weight"))
-    message = fault(tmp_path)
-    assert str(tmp_path / "model.safetensors") in message
-    assert "model.layers.1" in message
-    assert "down_proj" in message
+    experts = "model.layers.1.block_sparse_moe.experts"
+    file = rewrite(tmp_path, lambda tensors: tensors.pop(f"{experts}.2.w2.weight"))
+    assert fault(tmp_path) == (
+        f"{file}: 2 tensors from '{experts}.0.w2.weight' to '{experts}.1.w2.weight' make "
+        "'model.layers.1.mlp.experts.down_proj' of shape [2, 16, 32], and MixtralForCausalLM needs [3, 16, 32]; "
+        "the config.json beside it belongs to another model, or one of the tensors is missing"
+    )
 
 
 def test_a_truncated_file_is_named_with_the_first_tensor_cut_off(tmp_path):
     save(tmp_path, "LlamaForCausalLM")
     file = tmp_path / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    message = fault(tmp_path)
-    assert message.startswith(f"{file} is truncated: tensor '")
-    assert message.endswith("copy or download the file again")
+    ends = read_header_ends(file)
+    file.write_bytes(file.read_bytes()[:-4])
+    key, end = max(ends, key=lambda item: item[1])
+    assert fault(tmp_path) == (
+        f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {end - 4} bytes; "
+        "copy or download the file again"
+    )
     file.write_bytes(b"\x10\x00")
     assert fault(tmp_path) == f"{file} is truncated: it has 2 bytes and not even its whole header"
+
+
+def read_header_ends(file):
+    """Each tensor's name and the byte at which it ends, from the file's own header."""
+    data = file.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return [(key, item["data_offsets"][1]) for key, item in header.items() if key != "__metadata__"]
+
+
+def test_a_truncated_shard_is_named_and_not_the_index(tmp_path):
+    save(tmp_path, "LlamaForCausalLM", max_shard_size="5KB")
+    shard = sorted(tmp_path.glob("*.safetensors"))[2]
+    ends = read_header_ends(shard)
+    shard.write_bytes(shard.read_bytes()[:-4])
+    key, end = max(ends, key=lambda item: item[1])
+    assert fault(tmp_path) == (
+        f"{shard} is truncated: tensor {key!r} ends at byte {end} of the data, which has {end - 4} bytes; "
+        "copy or download the file again"
+    )
+
+
+def test_a_file_that_is_no_safetensors_file_is_named(tmp_path):
+    save(tmp_path, "LlamaForCausalLM")
+    file = tmp_path / "model.safetensors"
+    file.write_bytes((4).to_bytes(8, "little") + b"{}{}" + bytes(100))
+    assert fault(tmp_path) == f"{file} isn't a safetensors file: its header can't be read"
+
+
+def test_an_index_that_names_what_is_not_there_is_told_whole(tmp_path):
+    save(tmp_path, "LlamaForCausalLM", max_shard_size="5KB")
+    path = tmp_path / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    first, second = sorted(tmp_path.glob("*.safetensors"))[:2]
+    key = next(key for key, name in index["weight_map"].items() if name == first.name)
+
+    def with_entry(name):
+        path.write_text(json.dumps({**index, "weight_map": {**index["weight_map"], key: name}}))
+        return fault(tmp_path)
+
+    assert with_entry(second.name) == f"{second} has no tensor {key!r}, which {path.name} says is there"
+    assert with_entry("../x.safetensors") == f"{path} names the file '../x.safetensors', which isn't in the same folder"
+    path.write_text("{}")
+    assert fault(tmp_path) == f"{path} isn't a safetensors index: KeyError('weight_map')"
+
+
+def test_stored_numbers_are_cast_to_the_dtype_asked_for(tmp_path):
+    save(tmp_path, "LlamaForCausalLM", dtype=torch.bfloat16)
+    loaded = same_as_from_pretrained(str(tmp_path), dtype="float32")
+    stored = load_file(tmp_path / "model.safetensors")["lm_head.weight"]
+    assert stored.dtype == torch.bfloat16
+    assert torch.equal(loaded.weights.read("lm_head.weight"), stored.float())
+
+
+def mapped(file):
+    """True while the process maps any part of a file."""
+    return str(file) in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(("dtype", "stays_mapped"), [("float32", True), ("bfloat16", False)])
+def test_only_tensors_used_as_stored_are_mapped(tmp_path, dtype, stays_mapped):
+    save(tmp_path, "LlamaForCausalLM")
+    loaded = load_model(parse_model(f"hf:{tmp_path}", dtype=dtype))
+    tensor = loaded.weights.read("lm_head.weight")
+    assert mapped(tmp_path / "model.safetensors") is stays_mapped
+    assert tensor.dtype == getattr(torch, dtype)
+
+
+def test_a_file_cut_short_after_it_was_checked_is_named(tmp_path):
+    save(tmp_path, "LlamaForCausalLM")
+    loaded = load_model(parse_model(f"hf:{tmp_path}", dtype="bfloat16"))
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(WeightsError) as caught:
+        loaded.weights.read("model.norm.weight")
+    assert str(caught.value) == f"{file} is truncated: tensor 'model.norm.weight' can't be read whole"
+
+
+def test_quantized_numbers_are_not_cast(tmp_path):
+    save(tmp_path, "LlamaForCausalLM")
+    file = rewrite(tmp_path, lambda tensors: tensors.update({"lm_head.weight": tensors["lm_head.weight"].char()}))
+    assert fault(tmp_path) == (
+        f"{file}: tensor 'lm_head.weight' is I8, and LlamaForCausalLM needs floating-point numbers; "
+        "the checkpoint is quantized: use the unquantized model"
+    )
 
 
 def test_a_missing_shard_is_named(tmp_path):
@@ -228,11 +318,14 @@ def test_a_missing_shard_is_named(tmp_path):
     )
 
 
-def test_pickled_weights_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"]
+)
+def test_pickled_weights_are_refused(tmp_path, name):
     save(tmp_path, "LlamaForCausalLM")
-    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").rename(tmp_path / name)
     assert fault(tmp_path) == (
-        f"{tmp_path / 'pytorch_model.bin'} is a pickle, which can run code when it is read, so partkit doesn't; "
+        f"{tmp_path / name} is a pickle, which can run code when it is read, so partkit doesn't; "
         "convert it to safetensors: load the model in transformers and call save_pretrained"
     )
 
@@ -338,5 +431,8 @@ def test_a_models_own_code_runs_only_with_consent(tmp_path, monkeypatch):
     spec = parse_model(f"hf:{tmp_path}", trust_remote_code=True, inputs=["x=2x4:float32"])
     loaded = load_model(spec)
     assert loaded.materialise()(**loaded.kwargs).shape == (2, 4)
-    with pytest.raises(UsageError, match="add --allow-code"):
+    with pytest.raises(UsageError) as caught:
         load_model(spec, allow_code=False)
+    assert str(caught.value) == (
+        f"the plan runs code of its own (hf:{tmp_path}), which needs consent; read that code, then add --allow-code"
+    )

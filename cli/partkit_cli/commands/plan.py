@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions
+from partkit.errors import UsageError
+from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOptions
 from partkit_cli.output import Output
+
+if TYPE_CHECKING:
+    from partkit.plan import Plan
+    from partkit.profile import Profile
 
 
 def plan(
@@ -17,6 +22,13 @@ def plan(
     planning: PlanOptions,
     machine: MachineOptions,
     output: Output,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="List plans from best throughput to best latency; -o names a folder.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the stages, correct the node times, plan again; up to 3 rounds.")
+    ] = False,
+    analytic: Annotated[str | None, ANALYTIC] = None,
     path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: plans/<model><stages>.json.")
     ] = None,
@@ -29,11 +41,64 @@ def plan(
     Examples:
       partkit plan bert --stages 4
       partkit plan hf:my-checkpoint --stages auto --cap 0=8GiB --pin 'embeddings=0'
+      partkit plan llama-7b --stages 4 --analytic h100 --cluster 4x-nvlink
       partkit plan profile.json --stages 8 --cluster cluster.json -o plans/mine.json
+      partkit plan bert --stages 2 --measure
+      partkit plan bert --cluster 8x-nvlink --pareto
     """
-    from partkit_cli.planning import plan_for, profile_of, write_plan
+    from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
 
-    profile = profile_of(model, building, machine, output)
-    made = plan_for(profile, planning, machine, output)
+    if pareto and measure:
+        raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
+    profile = profile_of(model, building, machine, output, analytic=analytic)
+    if pareto:
+        _list_frontier(profile, planning, machine, path, output)
+        return
+    if measure:
+        made = _measured_plan(profile, planning, machine, output, typed=not is_file(model))
+    else:
+        made = plan_for(profile, planning, machine, output)
     output.document(made)
     write_plan(made, path, output)
+
+
+def _list_frontier(
+    profile: Profile, planning: PlanOptions, machine: MachineOptions, folder: Path | None, output: Output
+) -> None:
+    """Plans of the frontier; their files only where a folder is named, since one is to be chosen."""
+    from partkit.kept import keep_profile
+    from partkit.planners import pareto
+    from partkit.sheets.frontier import frontier_sheet
+    from partkit_cli.planning import cluster_for, default_path, with_provenance
+
+    cluster = cluster_for(profile, planning, machine, output)
+    plans = [with_provenance(found) for found in pareto(profile, cluster, planning.request(cluster))]
+    keep_profile(profile)
+    output.sheet(frontier_sheet(plans))
+    output.json({"kind": "frontier", "plans": [found.to_data() for found in plans]})
+    if folder is None:
+        output.note("wrote no plan; add -o FOLDER for a file of each")
+        return
+    for number, found in enumerate(plans, start=1):
+        name = default_path(found)
+        output.note(f"wrote {found.save(folder / f'{name.stem}-{number}.json')}")
+
+
+def _measured_plan(
+    profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output, *, typed: bool
+) -> Plan:
+    from partkit.runner import RunOptions
+    from partkit.tune import plan_by_measuring
+    from partkit_cli.planning import cluster_for, with_provenance
+
+    cluster = cluster_for(profile, planning, machine, output)
+    options = RunOptions(
+        seconds=1.0, check=False, device=machine.device.value, threads=machine.threads, allow_code=typed
+    )
+    with output.progress() as progress:
+        tuned = plan_by_measuring(profile, cluster, planning.request(cluster), options, progress=progress)
+    if not tuned.is_stable:
+        output.warning(
+            f"after {len(tuned.plan.rounds)} rounds another cut still promised more; this plan ran fastest of them"
+        )
+    return with_provenance(tuned.plan)

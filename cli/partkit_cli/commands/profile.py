@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from partkit_cli.options import MachineOptions, ModelOptions
+from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions
 from partkit_cli.output import Output
 
 
@@ -17,6 +17,7 @@ def profile(
     machine: MachineOptions,
     output: Output,
     refresh: Annotated[bool, typer.Option("--refresh", help="Measure again instead of using the cache.")] = False,
+    analytic: Annotated[str | None, ANALYTIC] = None,
     path: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the profile.")] = None,
 ) -> None:
     """Measure each operation of a model.
@@ -26,6 +27,7 @@ def profile(
     \b
     Examples:
       partkit profile bert
+      partkit profile bert --analytic h100
       partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
     """
     from partkit.workflow import profile_model
@@ -33,7 +35,12 @@ def profile(
     spec = building.spec(model)
     with output.progress() as progress:
         measured = profile_model(
-            spec, device=machine.device.value, threads=machine.threads, refresh=refresh, progress=progress
+            spec,
+            device=machine.device.value,
+            threads=machine.threads,
+            refresh=refresh,
+            analytic=analytic,
+            progress=progress,
         )
     output.document(measured)
     if path is not None:

@@ -66,7 +66,8 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
 
     if path is not None:
         return Profile.load(path)
-    from partkit.workflow import find_profile, profile_model
+    from partkit.kept import find_profile
+    from partkit.workflow import profile_model
 
     kept = find_profile(plan.profile_sha256)
     if kept is not None:
@@ -76,9 +77,9 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             f"the plan is of {plan.model.source}, a graph that cannot be profiled here",
             hint="give the graph's file with --profile",
         )
-    if plan.model.source.startswith("py:") and not allow_code:
+    if plan.model.runs_own_code and not allow_code:
         raise UsageError(
-            f"the plan's model {plan.model.source} is Python code",
+            f"the plan's model {plan.model.source} runs code of its own",
             hint="if you trust it, add --allow-code; else give its profile with --profile",
         )
     with output.progress() as progress:
@@ -86,5 +87,6 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             plan.model,
             device=machine.device.value,
             threads=machine.threads,
+            analytic=plan.node_times.device if plan.node_times.is_analytic else None,
             progress=progress,
         )

@@ -1,0 +1,103 @@
+"""One item of a user's own data: what the model takes of it, and what the model gives back for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from partkit.capture import Capture
+from partkit.errors import UsageError
+from partkit.model import InputSpec
+from partkit.stages import ValueSpec, largest_spec
+
+
+class ItemForm:
+    """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
+
+    def __init__(self, captured: Capture) -> None:
+        nodes = captured.nodes
+        self.specs = captured.spec.inputs
+        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
+        """What an item's slot holds of the inputs, in the order of the model's call."""
+        output = next(node for node in captured.graph.nodes if node.op == "output")
+        self.output_node: str = output.name
+        leaves = output.args[0]
+        assert isinstance(leaves, tuple | list)
+        self.leaves: tuple[Any, ...] = tuple(leaf.name if isinstance(leaf, fx.Node) else leaf for leaf in leaves)
+        """The model's flat outputs: a value's name, or a constant as it is."""
+        given = {leaf.name: leaf for leaf in leaves if isinstance(leaf, fx.Node)}
+        for name, node in given.items():
+            if not isinstance(node.meta.get("val"), torch.Tensor):
+                raise UsageError(
+                    f"{captured.spec.source} returns a number ({name}) that is known only at run time",
+                    hint="return it as a tensor",
+                )
+        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
+        """What an item's slot holds of the outputs, each value once."""
+        self._out_spec = captured.out_spec
+
+    def bind(self, item: Any, number: int) -> dict[str, torch.Tensor]:
+        """The item's tensors by input name: of a mapping by name, of a sequence by position, of a tensor itself.
+
+        Raises :class:`UsageError` that names the item for other inputs, shapes or dtypes than the plan is for.
+        """
+        names = [spec.name for spec in self.specs]
+        if isinstance(item, Mapping):
+            given = dict(item)
+        else:
+            values = list(item) if isinstance(item, tuple | list) else [item]
+            if len(values) != len(names):
+                raise UsageError(
+                    f"item {number} has {len(values)} inputs, and the plan's model takes {len(names)} "
+                    f"({', '.join(names)})"
+                )
+            given = dict(zip(names, values, strict=True))
+        if set(given) != set(names):
+            raise UsageError(
+                f"item {number} has the inputs {', '.join(map(str, given)) or 'none'}, and the plan's model takes "
+                f"{', '.join(names)}"
+            )
+        return {spec.name: _fitting(given[spec.name], spec, number) for spec in self.specs}
+
+    def rebuild(self, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """The model's own output structure around copies of the item's output values."""
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        leaves = [copies[leaf] if isinstance(leaf, str) and leaf in copies else leaf for leaf in self.leaves]
+        return pytree.tree_unflatten(leaves, self._out_spec)
+
+    def output_names(self) -> dict[str, str]:
+        """A name for people of each output value: its path in the structure, as ``logits`` or ``hidden.0``."""
+        dummy = pytree.tree_unflatten(list(self.leaves), self._out_spec)
+        paths, _ = pytree.tree_flatten_with_path(dummy)
+        values = {value.name for value in self.outputs}
+        named: dict[str, str] = {}
+        for (path, _), leaf in zip(paths, self.leaves, strict=True):
+            if isinstance(leaf, str) and leaf in values:
+                named.setdefault(leaf, ".".join(map(_part, path)) or "output")
+        return named
+
+
+def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"item {number}: input {spec.name!r} is a {type(value).__name__}, and no tensor") from None
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if (tuple(tensor.shape), dtype) != (spec.shape, spec.dtype):
+        shape = "x".join(map(str, tensor.shape)) or "1"
+        raise UsageError(
+            f"item {number}: input {spec.name!r} is {dtype} of shape {list(tensor.shape)}, and the plan is for "
+            f"{spec.dtype} of shape {list(spec.shape)}",
+            hint=f"convert or pad it, or plan again with --input {spec.name}={shape}:{dtype}",
+        )
+    return tensor
+
+
+def _part(key: Any) -> str:
+    if isinstance(key, pytree.SequenceKey):
+        return str(key.idx)
+    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)

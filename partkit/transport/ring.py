@@ -1,0 +1,59 @@
+"""Items between a user's program and its ranks: K slots of tensors in memory that both map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from partkit.errors import MachineError
+from partkit.stages import ValueSpec
+from partkit.transport.buffers import ALIGNMENT, pack
+
+
+class SharedRing:
+    """The values of one item in each slot; item i lies in slot i mod ``num_slots``.
+
+    All processes that open the file see the same memory. It may be unlinked once all have it open. On CUDA,
+    :meth:`pin` lets the device copy from and to it without another copy in between.
+    """
+
+    def __init__(self, path: Path, values: Sequence[ValueSpec], num_slots: int) -> None:
+        offsets, size = pack([value.num_bytes for value in values])
+        stride = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
+        self.num_slots, self._is_pinned = num_slots, False
+        try:
+            self._bytes = torch.from_file(str(path), shared=True, size=stride * num_slots, dtype=torch.uint8)
+        except RuntimeError as error:
+            raise MachineError(
+                f"{stride * num_slots} bytes of shared memory cannot be had at {path}: {error}"
+            ) from None
+        self._slots = [
+            {
+                value.name: _view(self._bytes[slot * stride + offset :], value)
+                for value, offset in zip(values, offsets, strict=True)
+            }
+            for slot in range(num_slots)
+        ]
+
+    def tensors(self, item: int) -> dict[str, torch.Tensor]:
+        """The item's values by name: views of the shared memory."""
+        return self._slots[item % self.num_slots]
+
+    def pin(self) -> None:
+        """Register the memory with CUDA: copies need no staging and overlap. Raises :class:`MachineError`."""
+        code = torch.cuda.cudart().cudaHostRegister(self._bytes.data_ptr(), self._bytes.numel(), 0)
+        if int(code) != 0:
+            raise MachineError(f"CUDA cannot register {self._bytes.numel()} bytes of host memory (error {int(code)})")
+        self._is_pinned = True
+
+    def close(self) -> None:
+        """Undo :meth:`pin`; must come before the memory goes."""
+        if self._is_pinned:
+            torch.cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
+            self._is_pinned = False
+
+
+def _view(data: torch.Tensor, value: ValueSpec) -> torch.Tensor:
+    return data[: value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)

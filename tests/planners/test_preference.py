@@ -1,0 +1,58 @@
+"""How many stages a plan takes, and the reason that it gives."""
+
+from __future__ import annotations
+
+from partkit.cluster import Cluster, Device, Link
+from partkit.planners import PlanRequest, plan_as_asked
+from partkit.profile import Node, Profile
+
+
+def row(times):
+    nodes = tuple(Node(name=f"n{i}", time_s=seconds, output_bytes=4) for i, seconds in enumerate(times))
+    return Profile(nodes=nodes, edges=tuple((f"n{i}", f"n{i + 1}") for i in range(len(times) - 1)))
+
+
+def box(count, bytes_per_s=100.0, **changes):
+    devices = tuple(Device(name=f"d{i}") for i in range(count))
+    return Cluster(devices=devices, link=Link(bytes_per_s=bytes_per_s), **changes)
+
+
+def reason(profile, cluster, **asked):
+    plan = plan_as_asked(profile, cluster, PlanRequest(**asked))
+    return len(plan.stages), plan.planner.detail.partition("; ")[2] or plan.planner.detail
+
+
+def test_auto_takes_as_many_stages_as_help_and_says_what_others_reach():
+    assert reason(row([1.0, 1.0, 2.0]), box(4)) == (
+        2,
+        "2 stages of at most 4 are best for throughput: 0.5 samples/s, against 0.25 samples/s with 1 and "
+        "0.5 samples/s with 3",
+    )
+
+
+def test_auto_takes_one_stage_where_links_are_slow():
+    assert reason(row([1.0, 1.0]), box(2, bytes_per_s=0.1)) == (
+        1,
+        "1 stage of at most 2 is best for throughput: 0.5 samples/s, against 0.025 samples/s with 2",
+    )
+
+
+def test_auto_for_latency_says_so_in_seconds():
+    count, text = reason(row([1.0, 1.0]), box(2), objective="latency")
+    assert (count, text) == (1, "1 stage of at most 2 is best for latency: 2 s an item, against 2.04 s an item with 2")
+
+
+def test_auto_says_where_one_more_stage_cannot_be():
+    count, text = reason(row([1.0, 1.0]), box(3))
+    assert (count, text) == (
+        2,
+        "2 stages of at most 3 are best for throughput: 1 samples/s, against 0.5 samples/s with 1 and no plan with 3",
+    )
+
+
+def test_stages_asked_for_are_used_where_that_costs_little():
+    shared = box(2, shared_cores=1.0, overlap=False)
+    assert len(plan_as_asked(row([1.0, 1.0]), shared, PlanRequest(num_stages=2)).stages) == 1
+    cheap = box(2, bytes_per_s=1e6, shared_cores=1.0, overlap=False)
+    plan = plan_as_asked(row([1.0, 1.0]), cheap, PlanRequest(num_stages=2))
+    assert (len(plan.stages), plan.bound.period_s, plan.edited) == (2, 2.0, False)
