@@ -1,7 +1,7 @@
 """Run several executors side by side, in turns, outputs checked, and say which to use.
 
-All groups are loaded before the first round and take turns in random order within each round, so that whatever
-the machine does meanwhile falls on all of them alike:
+Groups are loaded one after the other, all before the first round, and take turns in random order within each round,
+so that whatever the machine does meanwhile falls on all of them alike:
 
     round 1   pipeline  single    fsdp      dispatch
     round 2   fsdp      pipeline  dispatch  single
@@ -11,26 +11,35 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
-import statistics
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from partkit.errors import PartkitError
+from partkit.errors import PartkitError, UnsupportedError
 from partkit.executors import require_executor
-from partkit.launch import Reply, WorkerGroup
-from partkit.measure import bootstrap_ci95, describe_environment, percentile
+from partkit.launch import WorkerGroup
+from partkit.machine import num_cores
+from partkit.measure import describe_environment, describe_gpus, is_settled
 from partkit.plan import Plan
 from partkit.progress import Progress, silent
-from partkit.result import Check, Comparison, Row
-from partkit.runner import RunOptions, check_outputs, job_of, latencies, make_reference, overall_rate
+from partkit.result import Check, Comparison
+from partkit.rows import Contender, row_of, throttles
+from partkit.runner import RunOptions, check_outputs, job_of, make_reference
 from partkit.verdict import conclude
 
-DEFAULT_EXECUTORS = ("single", "pipeline", "dispatch", "fsdp")
+DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
 _WARM_ITEMS = 4
+_MAX_WARM_RUNS = 12
+_WARM_SHARE = 0.25
+"""Length of a warm-up run as a share of a round's."""
 _MIN_ITEMS = 16
 """Enough that filling the pipeline is a small part of a round."""
+_ITEM_STEP = 8
+"""Items of a round are a multiple of this, so that nobody's groups of microbatches are left half full."""
 _LATENCY_ITEMS = 3
 
 
@@ -39,31 +48,20 @@ class CompareOptions:
     """What to compare and for how long."""
 
     executors: tuple[str, ...] = DEFAULT_EXECUTORS
+    """Registered names; with ``allow_code`` also ``module:class`` of the user's own."""
     rounds: int = 5
     seconds_per_round: float = 4.0
     device: str = "auto"
     threads: int | None = None
+    streams: int = 1
+    """CUDA streams that deepspeed and fsdp1 deal their items to."""
     allow_code: bool = False
     quick: bool = False
     """Label the result as one of few and short rounds."""
+    timeout_s: float = 600.0
+    """Longest that one executor may take to load or for a run before it is ended and counts as failed."""
     seed: int = 0
     """Of the order of turns."""
-
-
-@dataclass
-class Contender:
-    """One executor in the comparison and what has been seen of it so far."""
-
-    name: str
-    group: WorkerGroup | None = None
-    status: str = "ok"
-    reason: str | None = None
-    check: Check | None = None
-    items: int = _MIN_ITEMS
-    data_parallel: bool = False
-    rates: list[float] = field(default_factory=list)
-    latencies_s: list[float] = field(default_factory=list)
-    runs: list[Reply] = field(default_factory=list)
 
 
 def compare_executors(
@@ -76,57 +74,73 @@ def compare_executors(
     """
     options, tell = options or CompareOptions(), progress or silent
     for name in options.executors:
-        require_executor(name)
-    rounds, seconds = options.rounds, options.seconds_per_round
-    run_options = RunOptions(device=options.device, threads=options.threads, allow_code=options.allow_code)
+        require_executor(name, allow_code=options.allow_code)
+    run_options = RunOptions(
+        device=options.device,
+        threads=options.threads,
+        allow_code=options.allow_code,
+        timeout_s=options.timeout_s,
+        streams=options.streams,
+    )
+    load_before = os.getloadavg()[0]
     contenders = [Contender(name) for name in options.executors]
     with contextlib.ExitStack() as stack:
         reference = make_reference(job_of(plan, "single", run_options), silent)
+        stack.callback(shutil.rmtree, reference.parent, ignore_errors=True)
         for done, contender in enumerate(contenders):
             tell(f"Loading {contender.name}", done, len(contenders))
-            _prepare(contender, plan, run_options, reference, seconds, stack)
-        for number in range(rounds):
-            tell("Comparing", number, rounds)
+            _prepare(contender, plan, run_options, reference, stack)
+        for done, contender in enumerate(contenders):
+            tell("Warming up", done, len(contenders))
+            _warm_up(contender, options.seconds_per_round)
+        for number in range(options.rounds):
+            tell("Comparing", number, options.rounds)
             _round(contenders, random.Random(options.seed * 1000 + number))
-        tell("Comparing", rounds, rounds)
-    return _comparison(plan, contenders, rounds, options)
+        tell("Comparing", options.rounds, options.rounds)
+    return _comparison(plan, contenders, options, load_before)
 
 
 # --- measuring ----------------------------------------------------------------------------------------------
 
 
 def _prepare(
-    contender: Contender,
-    plan: Plan,
-    run_options: RunOptions,
-    reference: Path,
-    seconds: float,
-    stack: contextlib.ExitStack,
+    contender: Contender, plan: Plan, run_options: RunOptions, reference: Path, stack: contextlib.ExitStack
 ) -> None:
-    """Start, load, check and warm up one executor; its round is sized to ``seconds``."""
+    """Start, load and check one executor."""
     with _failures_noted(contender):
         group = stack.enter_context(WorkerGroup(job_of(plan, contender.name, run_options)))
         contender.group = group
-        contender.data_parallel = group.call("load")[0]["data_parallel"]
+        loaded = group.call("load")
+        contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
+        contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
         contender.check = check_outputs(group, reference)
         if not contender.check.passed:
-            contender.status = "invalid"
-            contender.reason = _difference(contender.check)
-        rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0] / plan.model.batch
-        share = group.job.num_ranks if contender.data_parallel else 1
-        contender.items = math.ceil(max(_MIN_ITEMS, rate * seconds) / share)
+            contender.status, contender.reason = "invalid", _difference(contender.check)
+
+
+def _warm_up(contender: Contender, seconds: float) -> None:
+    """Run until the rolling median of the speed settles; then size a round to ``seconds``."""
+    if not contender.is_running:
+        return
+    with _failures_noted(contender):
+        assert contender.group is not None
+        batch = contender.group.job.model.batch
+        rates: list[float] = []
+        items = _WARM_ITEMS
+        while len(rates) < _MAX_WARM_RUNS and not is_settled(rates):
+            rates.append(contender.run(items))
+            items = max(_WARM_ITEMS, math.ceil(rates[-1] / batch * seconds * _WARM_SHARE / contender.num_own))
+        if not is_settled(rates):
+            contender.add_note(f"its speed had not settled after {_MAX_WARM_RUNS} warm-up runs")
+        wanted = max(_MIN_ITEMS, rates[-1] / batch * seconds)
+        contender.items = math.ceil(wanted / contender.num_own / _ITEM_STEP) * _ITEM_STEP
 
 
 def _round(contenders: Sequence[Contender], order: random.Random) -> None:
     for contender in order.sample(list(contenders), len(contenders)):
-        if contender.group is None or contender.status == "failed":
-            continue
-        with _failures_noted(contender):
-            runs = contender.group.call("run", items=contender.items)
-            contender.rates.append(overall_rate(runs, contender.group.job)[0])
-            contender.runs.extend(runs)
-            single = contender.group.call("run", items=_LATENCY_ITEMS, one_at_a_time=True)
-            contender.latencies_s.extend(latencies(single))
+        if contender.is_running:
+            with _failures_noted(contender):
+                contender.take_turn(_LATENCY_ITEMS)
 
 
 @contextlib.contextmanager
@@ -134,7 +148,8 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
     try:
         yield
     except PartkitError as error:
-        contender.status, contender.reason = "failed", str(error)
+        contender.status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
+        contender.reason = str(error)
         if contender.group is not None:
             contender.group.close()
 
@@ -148,17 +163,11 @@ def _difference(check: Check) -> str:
 # --- the result ---------------------------------------------------------------------------------------------
 
 
-def _comparison(plan: Plan, contenders: Sequence[Contender], rounds: int, options: CompareOptions) -> Comparison:
-    rows = tuple(_row(contender) for contender in contenders)
+def _comparison(plan: Plan, contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Comparison:
+    rows = tuple(row_of(contender) for contender in contenders)
     reasons = [f"{row.executor}: {row.reason}" for row in rows if row.status == "invalid"]
     if not any(row.status == "ok" for row in rows):
         reasons.append("no executor ran")
-    environment = describe_environment() | {
-        "rounds": rounds,
-        "quick": options.quick,
-        "device": plan.cluster.devices[0].type if options.device == "auto" else options.device,
-        "threads_per_rank": next((c.group.job.threads for c in contenders if c.group is not None), None),
-    }
     num_devices = sum(len(stage.devices) for stage in plan.stages)
     return Comparison(
         valid=not reasons,
@@ -167,40 +176,31 @@ def _comparison(plan: Plan, contenders: Sequence[Contender], rounds: int, option
         devices=num_devices,
         rows=rows,
         verdict=conclude(rows, num_devices),
-        environment=environment,
+        warnings=tuple(_warnings(contenders, options, load_before)),
+        environment=_environment(plan, contenders, options),
     )
 
 
-def _row(contender: Contender) -> Row:
-    if not contender.rates:
-        return Row(executor=contender.name, status="failed", reason=contender.reason)
-    group = contender.group
-    assert group is not None
-    num_ranks = group.job.num_ranks
-    rate = statistics.median(contender.rates)
-    by_rank = [contender.runs[rank::num_ranks] for rank in range(num_ranks)]
-    return Row(
-        executor=contender.name,
-        status=contender.status,  # type: ignore[arg-type]
-        reason=contender.reason,
-        samples_per_s=rate,
-        ci95=bootstrap_ci95(contender.rates),
-        per_rank_samples_per_s=rate / num_ranks if contender.data_parallel else None,
-        latency_p50_s=percentile(contender.latencies_s, 0.5) if contender.latencies_s else None,
-        gpu_util_max=_known(max(_values(runs, "gpu_util_max"), default=None) for runs in by_rank),
-        gpu_util_mean=_known(_mean(_values(runs, "gpu_util_mean")) for runs in by_rank),
-        peak_bytes=tuple(max(run["peak_bytes"] for run in runs) for runs in by_rank),
-        max_abs_diff=contender.check.max_abs_diff if contender.check is not None else None,
-    )
+def _warnings(contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Iterator[str]:
+    if options.quick:
+        yield "quick: few and short rounds, so that figures are rough"
+    if load_before > num_cores() / 2:
+        yield f"the machine was busy before the comparison: load {load_before:.1f} on {num_cores()} cores"
+    yield from (f"clocks were held down: {reason}" for reason in sorted(throttles(contenders)))
 
 
-def _values(runs: Sequence[Reply], key: str) -> list[float]:
-    return [run[key] for run in runs if run[key] is not None]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
-
-
-def _known(values: Iterator[float | None]) -> tuple[float, ...]:
-    return tuple(value for value in values if value is not None)
+def _environment(plan: Plan, contenders: Sequence[Contender], options: CompareOptions) -> dict[str, Any]:
+    started = [contender.group.job for contender in contenders if contender.group is not None]
+    device = started[0].device if started else options.device
+    return {
+        **describe_environment(),
+        **(describe_gpus() if device == "cuda" else {}),
+        "rounds": options.rounds,
+        "seconds_per_round": options.seconds_per_round,
+        "quick": options.quick,
+        "device": device,
+        "threads_per_rank": started[0].threads if started else options.threads,
+        "streams": options.streams,
+        "seed_of_weights_and_inputs": plan.model.seed,
+        "seed_of_turns": options.seed,
+    }

@@ -56,6 +56,12 @@ class MachineError(PartkitError):
     exit_code = 3
 
 
+class UnsupportedError(PartkitError):
+    """An executor cannot run this model, or not on this machine: a row with its reason, and no fault of a rank."""
+
+    exit_code = 3
+
+
 class InfeasibleError(PartkitError):
     """No plan satisfies the request; carries the numbers and what would make it feasible."""
 

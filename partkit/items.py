@@ -9,7 +9,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture
+from partkit.capture import Capture, has_known_shape
 from partkit.errors import UsageError
 from partkit.model import InputSpec
 from partkit.stages import ValueSpec, largest_spec
@@ -31,10 +31,11 @@ class ItemForm:
         """The model's flat outputs: a value's name, or a constant as it is."""
         given = {leaf.name: leaf for leaf in leaves if isinstance(leaf, fx.Node)}
         for name, node in given.items():
-            if not isinstance(node.meta.get("val"), torch.Tensor):
+            if not isinstance(node.meta.get("val"), torch.Tensor) or not has_known_shape(node):
                 raise UsageError(
-                    f"{captured.spec.source} returns a number ({name}) that is known only at run time",
-                    hint="return it as a tensor",
+                    f"{captured.spec.source} returns {name}, which is a number or a size known only when it runs, and "
+                    "no slot of shared memory can be made for it",
+                    hint="return it as a tensor of known shape",
                 )
         self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
         """What an item's slot holds of the outputs, each value once."""

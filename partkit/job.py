@@ -36,6 +36,8 @@ class Job(Record):
     """Distinct synthetic items that a run cycles through."""
     num_parts: int = Field(default=1, ge=1)
     """Devices that an executor within one process spreads the model over."""
+    num_streams: int = Field(default=1, ge=1)
+    """CUDA streams that executors of whole items deal their items to, where they can."""
     allow_code: bool = False
     timeout_s: float = Field(default=600.0, gt=0)
 

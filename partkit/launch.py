@@ -28,7 +28,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, Std, start_processes
 
-from partkit.errors import MachineError, RankFailedError
+from partkit.errors import MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
 
 Reply = dict[str, Any]
@@ -48,6 +48,8 @@ class Failure:
     is_consequence: bool
     """True where the rank only lost a peer."""
     exit_code: int = 5
+    is_unsupported: bool = False
+    """True where the executor cannot run the model here, whatever the rank does."""
 
 
 class Ranks(Protocol):
@@ -83,7 +85,8 @@ class WorkerGroup:
         """Give all ranks an order and return their answers by rank.
 
         Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
-        (the job's ``timeout_s`` by default).
+        (the job's ``timeout_s`` by default), and :class:`UnsupportedError` where a rank said that it cannot
+        run the model.
         """
         number = self.post(action, **payload)
         return self.collect(number, timeout_s=timeout_s)
@@ -179,7 +182,7 @@ class WorkerGroup:
         """True where NCCL would refuse the group: it takes two ranks of one host on one GPU for a mistake."""
         return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
 
-    def _first_cause(self, codes: dict[int, int | None]) -> RankFailedError:
+    def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
         where = f"the log is in {self.log_dir}"
         told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
         for rank, code in sorted(codes.items()):
@@ -187,6 +190,8 @@ class WorkerGroup:
                 name = signal.Signals(-code).name
                 return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
         if told:
+            if told[0].is_unsupported:
+                return UnsupportedError(told[0].message)
             if told[0].exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
                 error = RankFailedError(told[0].message)
                 error.exit_code = told[0].exit_code

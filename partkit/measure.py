@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import os
 import platform
 import random
@@ -11,19 +13,39 @@ import statistics
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 _SAMPLE_S = 0.1
 _BOOTSTRAP_ROUNDS = 2000
+_THROTTLES = {
+    0x04: "software power cap",
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's clock event reasons (nvml.h, nvmlClocksEventReason*)."""
+_ROLLING = 3
+_SETTLED_WITHIN = 0.05
 _PACKAGES = ("partkit", "torch", "transformers", "deepspeed", "accelerate", "networkx", "numpy")
 
 
-class GpuSampler:
-    """Polls NVML's utilisation of one CUDA device in a thread; gives None everywhere NVML is absent."""
+@dataclass(frozen=True)
+class GpuUse:
+    """What NVML saw of one GPU during a run: percent, and why clocks were held down, where they were."""
 
-    def __init__(self, device_index: int | None) -> None:
-        self._samples: list[float] = []
+    util_mean: float
+    util_max: float
+    throttled_by: tuple[str, ...]
+
+
+class GpuSampler:
+    """Polls NVML about one CUDA device in a thread; sees nothing where NVML is absent."""
+
+    def __init__(self, device_index: int) -> None:
+        self._samples: list[tuple[float, int]] = []
         self._stop = threading.Event()
         self._handle = _nvml_handle(device_index)
         self._thread: threading.Thread | None = None
@@ -36,27 +58,37 @@ class GpuSampler:
             self._thread = threading.Thread(target=self._poll, daemon=True)
             self._thread.start()
 
-    def stop(self) -> tuple[float | None, float | None]:
-        """End sampling; mean and maximum utilisation in percent, or None for both."""
+    def stop(self) -> GpuUse | None:
+        """End sampling; None without NVML, or where the run was too short for a sample."""
         if self._thread is None:
-            return None, None
+            return None
         self._stop.set()
         self._thread.join()
         self._thread = None
         if not self._samples:
-            return None, None
-        return statistics.fmean(self._samples), max(self._samples)
+            return None
+        uses, reasons = zip(*self._samples, strict=True)
+        held_by = throttle_names(functools.reduce(operator.or_, reasons))
+        return GpuUse(util_mean=statistics.fmean(uses), util_max=max(uses), throttled_by=held_by)
 
     def _poll(self) -> None:
-        import pynvml
+        import pynvml as nvml
 
         while not self._stop.wait(_SAMPLE_S):
-            self._samples.append(float(pynvml.nvmlDeviceGetUtilizationRates(self._handle).gpu))
+            use = float(nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+            self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
 
 
-def _nvml_handle(device_index: int | None) -> Any:
-    if device_index is None:
-        return None
+def throttle_names(reasons: int) -> tuple[str, ...]:
+    """NVML's reasons for lower clocks that make a measurement doubtful; being idle or set so is none.
+
+    >>> throttle_names(0x1 | 0x40)
+    ('hardware thermal slowdown',)
+    """
+    return tuple(name for bit, name in _THROTTLES.items() if reasons & bit)
+
+
+def _nvml_handle(device_index: int) -> Any:
     import pynvml
     import torch
 
@@ -66,6 +98,39 @@ def _nvml_handle(device_index: int | None) -> Any:
         return pynvml.nvmlDeviceGetHandleByUUID(uuid)
     except pynvml.NVMLError:
         return None
+
+
+def describe_gpus() -> dict[str, Any]:
+    """Driver, GPUs with their clocks and limits, and NCCL's version and settings; empty without NVML."""
+    import pynvml as nvml
+
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+        return {
+            "driver": nvml.nvmlSystemGetDriverVersion(),
+            "gpus": [
+                {
+                    "name": nvml.nvmlDeviceGetName(handle),
+                    "sm_clock_mhz": nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+                    "sm_clock_max_mhz": nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM),
+                    "power_limit_w": nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1e3,
+                }
+                for handle in handles
+            ],
+            "nccl": _nccl_version(),
+            "nccl_settings": {name: value for name, value in os.environ.items() if name.startswith("NCCL_")},
+        }
+    except nvml.NVMLError:
+        return {}
+
+
+def _nccl_version() -> str | None:
+    import torch
+
+    if not torch.distributed.is_nccl_available():
+        return None
+    return ".".join(str(part) for part in torch.cuda.nccl.version())
 
 
 def host_peak_bytes() -> int:
@@ -86,6 +151,18 @@ def bootstrap_ci95(samples: Sequence[float], *, seed: int = 0) -> tuple[float, f
     draw = random.Random(seed)
     medians = sorted(statistics.median(draw.choices(samples, k=len(samples))) for _ in range(_BOOTSTRAP_ROUNDS))
     return medians[int(0.025 * _BOOTSTRAP_ROUNDS)], medians[int(0.975 * _BOOTSTRAP_ROUNDS) - 1]
+
+
+def is_settled(rates: Sequence[float]) -> bool:
+    """True once the median of the last three rates is within 5% of the median of the three one step before.
+
+    >>> is_settled([1.0, 5.0, 5.0]), is_settled([1.0, 5.0, 5.1, 5.0])
+    (False, True)
+    """
+    if len(rates) <= _ROLLING:
+        return False
+    now, before = statistics.median(rates[-_ROLLING:]), statistics.median(rates[-_ROLLING - 1 : -1])
+    return abs(now - before) <= _SETTLED_WITHIN * now
 
 
 def percentile(samples: Sequence[float], share: float) -> float:

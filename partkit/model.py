@@ -36,6 +36,10 @@ class ModelSpec(Record):
 
     source: str = "graph:unnamed"
     dtype: str = "float32"
+    tf32: bool = False
+    """Float32 matrix products and convolutions may round their operands to TF32 (CUDA)."""
+    compiled: bool = False
+    """Stages go through torch.compile (Inductor)."""
     structure_sha256: str | None = None
     """Digest of the captured graph: operations, shapes, dtypes and parameter names. None for a bare graph."""
     inputs: tuple[InputSpec, ...] = ()

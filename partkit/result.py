@@ -70,7 +70,10 @@ class RunResult(Document):
 
 
 class Row(Record):
-    """One executor in a comparison; figures are None unless ``status`` is ``ok`` or ``invalid``."""
+    """One executor in a comparison; figures are None unless ``status`` is ``ok`` or ``invalid``.
+
+    Memory and GPU use are of each rank's device, or of each device of an executor in one process.
+    """
 
     executor: str
     status: Literal["ok", "unsupported", "failed", "invalid"]
@@ -83,6 +86,12 @@ class Row(Record):
     gpu_util_mean: tuple[float, ...] = ()
     peak_bytes: tuple[int, ...] = ()
     max_abs_diff: float | None = None
+    tolerance: float | None = None
+    """Largest difference from the reference outputs that is allowed for the dtype."""
+    busy: tuple[float, ...] = ()
+    """Share of the rounds in which each rank computed."""
+    note: str | None = None
+    """What must be read with the figures."""
 
 
 class Verdict(Record):
@@ -105,4 +114,6 @@ class Comparison(Document):
     devices: int
     rows: tuple[Row, ...]
     verdict: Verdict = Verdict()
+    warnings: tuple[str, ...] = ()
+    """What does not make the figures invalid and must be known to read them."""
     environment: dict[str, Any] = Field(default_factory=dict)

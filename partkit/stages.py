@@ -232,6 +232,7 @@ class _StageBuilder:
 
     def _take(self, node: fx.Node) -> None:
         copy = self.graph.placeholder(node.name)
+        copy.name = node.name  # as the capture has it, also where it is a Python builtin
         copy.meta = {"val": node.meta.get("val")}
         self.copies[node] = copy
         self.takes.append(largest_spec(self.captured, node))

@@ -66,3 +66,8 @@ def keeps_count() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.
 
 def branches() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
     return Branches(), (torch.randn(2, 4),), {}
+
+
+def stack() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    """Plain layers one after the other: what every way to split can run."""
+    return nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(4))), (torch.randn(2, 8),), {}

@@ -1,10 +1,15 @@
+import psutil
 import pytest
 
 from partkit.compare import CompareOptions, compare_executors
 from partkit.errors import UsageError
 from partkit.result import Row
 from partkit.verdict import conclude
+from tests.executors.rigged import SLEEP_S
 from tests.planned import plan_of
+
+TIMEOUT_S = 30.0
+"""Of one order: long enough for a busy machine to start a rank."""
 
 
 def row(executor: str, rate: float, *, latency: float = 0.1, peak: int = 100, spread: float = 0.0) -> Row:
@@ -18,17 +23,72 @@ def row(executor: str, rate: float, *, latency: float = 0.1, peak: int = 100, sp
     )
 
 
+def num_rank_processes() -> int:
+    commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    return sum("partkit.worker" in command for command in commands)
+
+
+@pytest.mark.slow
 def test_executors_are_measured_side_by_side_on_cpu() -> None:
-    options = CompareOptions(device="cpu", rounds=2, seconds_per_round=0.1)
+    names = ("single", "replicas", "fsdp", "accelerate")
+    options = CompareOptions(executors=names, device="cpu", rounds=2, seconds_per_round=0.1)
     comparison = compare_executors(plan_of("bert-tiny", 2), options)
     rows = {row.executor: row for row in comparison.rows}
-    assert list(rows) == ["single", "pipeline", "dispatch", "fsdp"]
-    assert [(r.status, r.max_abs_diff) for r in rows.values()] == [("ok", 0.0)] * 4
+    assert [(r.executor, r.status, r.max_abs_diff) for r in rows.values()] == [
+        ("single", "ok", 0.0),
+        ("replicas", "ok", 0.0),
+        ("fsdp", "ok", 0.0),
+        ("accelerate", "unsupported", None),
+    ]
+    assert (rows["accelerate"].reason or "").startswith("accelerate")
     assert comparison.valid
     assert comparison.devices == 2
-    assert len(rows["pipeline"].peak_bytes) == 2
+    assert len(rows["replicas"].peak_bytes) == len(rows["replicas"].busy) == 2
     assert rows["fsdp"].per_rank_samples_per_s == pytest.approx((rows["fsdp"].samples_per_s or 0) / 2)
     assert rows["single"].per_rank_samples_per_s is None
+    assert rows["single"].latency_p50_s is not None, "six items, the fewest for a median"
+    assert rows["replicas"].note == "no CUDA graphs on the CPU: the captured graph runs as generated code"
+    assert comparison.environment["seed_of_weights_and_inputs"] == 1
+    assert num_rank_processes() == 0
+
+
+@pytest.mark.slow
+def test_rigged_executors_spoil_no_other_row_and_leave_no_process() -> None:
+    faults = ("GivesWrongOutputs", "Sleeps", "CrashesLater", "Hangs", "Refuses")
+    rigged = {fault: f"tests.executors.rigged:{fault}" for fault in faults}
+    options = CompareOptions(
+        executors=("single", *rigged.values()),
+        device="cpu",
+        rounds=2,
+        seconds_per_round=0.1,
+        allow_code=True,
+        timeout_s=TIMEOUT_S,
+    )
+    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 1), options)
+    rows = {row.executor.rpartition(":")[2]: row for row in comparison.rows}
+    assert {name: row.status for name, row in rows.items()} == {
+        "single": "ok",
+        "GivesWrongOutputs": "invalid",
+        "Sleeps": "ok",
+        "CrashesLater": "failed",
+        "Hangs": "failed",
+        "Refuses": "unsupported",
+    }
+    assert rows["GivesWrongOutputs"].reason == "its outputs differ by 1, and 0.0001 is allowed"
+    fastest = comparison.model.batch / SLEEP_S
+    assert 0 < (rows["Sleeps"].samples_per_s or 0) <= fastest < (rows["single"].samples_per_s or 0)
+    assert "was ended by SIGKILL during 'run'" in (rows["CrashesLater"].reason or "")
+    assert f"gave no answer within {TIMEOUT_S:.0f} s and was stopped" in (rows["Hangs"].reason or "")
+    assert rows["Refuses"].reason == "it cannot run with torch 2"
+    assert [rows[name].samples_per_s for name in ("CrashesLater", "Hangs", "Refuses")] == [None] * 3
+    assert (comparison.valid, comparison.verdict.throughput) == (False, "single")
+    assert num_rank_processes() == 0
+
+
+def test_code_of_the_user_s_own_is_no_executor_without_consent() -> None:
+    with pytest.raises(UsageError) as raised:
+        compare_executors(plan_of("bert-tiny", 2), CompareOptions(executors=("os:abort",)))
+    assert str(raised.value) == "the executor os:abort is Python code outside partkit; allow it with --allow-code"
 
 
 def test_an_unknown_executor_is_refused_before_anything_starts() -> None:
@@ -39,7 +99,18 @@ def test_an_unknown_executor_is_refused_before_anything_starts() -> None:
 def test_the_verdict_says_when_splitting_is_not_worth_it() -> None:
     verdict = conclude([row("single", 10.0), row("pipeline", 8.0)], 2)
     assert verdict.throughput == "single"
-    assert verdict.text.startswith("You don't need to split: single is fastest with 10 samples/s on one of 2 devices.")
+    assert verdict.text.startswith(
+        "You don't need to split: single is fastest with 10 samples/s on one of 2 devices; "
+        "the best split, pipeline, reaches 0.80 times that."
+    )
+
+
+def test_copies_of_the_whole_model_are_the_rival_of_every_split() -> None:
+    verdict = conclude([row("single", 10.0), row("replicas", 20.0, peak=400), row("pipeline", 19.0)], 2)
+    assert verdict.text.startswith(
+        "You don't need to split: replicas is fastest with 20 samples/s on 2 devices, each of which must hold the "
+        "whole model (400 B); the best split, pipeline, reaches 0.95 times that."
+    )
 
 
 def test_the_verdict_claims_no_gain_where_intervals_overlap() -> None:

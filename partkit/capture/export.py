@@ -59,6 +59,11 @@ def capture(loaded: LoadedModel) -> Capture:
     return replace(captured, spec=spec)
 
 
+def export_program(loaded: LoadedModel) -> ExportedProgram:
+    """The model's exported program as torch.export gives it. Raises :class:`CaptureError`."""
+    return _export(loaded)
+
+
 # --- export -----------------------------------------------------------------------------------------------
 
 
@@ -148,6 +153,7 @@ def _unlift(
             if isinstance(spec.arg, ConstantArgument):
                 continue  # None or a plain number, which the graph holds as a constant wherever it is used
             copies[node] = graph.placeholder(node.name)
+            copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
             copies[node].meta = dict(node.meta)
         elif node.op == "output":
             graph.output(tuple(_user_outputs(program, node, copies)))

@@ -9,26 +9,57 @@ from partkit.executors.protocol import Executor, RankContext
 
 EXECUTORS = {
     "single": "partkit.executors.single:SingleExecutor",
+    "single-graph": "partkit.executors.replicas:ReplicasExecutor",
+    "replicas": "partkit.executors.replicas:ReplicasExecutor",
     "pipeline": "partkit.executors.pipeline:PipelineExecutor",
     "split": "partkit.executors.split:SplitExecutor",
     "dispatch": "partkit.executors.dispatch:DispatchExecutor",
     "fsdp": "partkit.executors.fsdp:FsdpExecutor",
+    "fsdp-replicated": "partkit.executors.fsdp:ReplicatedFsdpExecutor",
+    "fsdp1": "partkit.executors.fsdp1:Fsdp1Executor",
+    "deepspeed": "partkit.executors.deepspeed:DeepSpeedExecutor",
+    "deepspeed-inject": "partkit.executors.deepspeed:InjectedDeepSpeedExecutor",
+    "tp": "partkit.executors.tp:TensorParallelExecutor",
+    "accelerate": "partkit.executors.accelerate:AccelerateExecutor",
+    "torch-pipelining": "partkit.executors.torch_pipelining:TorchPipeliningExecutor",
 }
 """Executor classes by name; adding one is a new file and a line here."""
 
+ON_ONE_DEVICE = frozenset({"single", "single-graph"})
+"""Executors that use one device however many there are."""
 
-__all__ = ["EXECUTORS", "Executor", "RankContext", "make_executor", "require_executor"]
+IN_ONE_PROCESS = ON_ONE_DEVICE | {"split", "dispatch", "accelerate"}
+"""Executors with one rank; the others have one for each device."""
+
+__all__ = [
+    "EXECUTORS",
+    "IN_ONE_PROCESS",
+    "ON_ONE_DEVICE",
+    "Executor",
+    "RankContext",
+    "make_executor",
+    "require_executor",
+]
 
 
-def require_executor(name: str) -> None:
-    """Raise :class:`UsageError` with the known names for an unknown one."""
-    if name not in EXECUTORS:
+def require_executor(name: str, *, allow_code: bool = False) -> str:
+    """Where the executor's class is, as ``module:class``.
+
+    ``name`` is one of :data:`EXECUTORS`, or such a path to a class of the user's own, which only ``allow_code``
+    lets in. Raises :class:`UsageError` for any other.
+    """
+    if name in EXECUTORS:
+        return EXECUTORS[name]
+    if ":" not in name:
         raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
+    if not allow_code:
+        raise UsageError(f"the executor {name} is Python code outside partkit", hint="allow it with --allow-code")
+    return name
 
 
 def make_executor(context: RankContext) -> Executor:
-    """This rank's part of the job's executor. Raises :class:`UsageError` for an unknown name."""
-    require_executor(context.job.executor)
-    module, _, attribute = EXECUTORS[context.job.executor].partition(":")
+    """This rank's part of the job's executor. Raises :class:`UsageError` for one that is unknown or not allowed."""
+    path = require_executor(context.job.executor, allow_code=context.job.allow_code)
+    module, _, attribute = path.partition(":")
     executor: Executor = getattr(import_module(module), attribute)(context)
     return executor

@@ -26,7 +26,11 @@ class DispatchExecutor(WholeModelExecutor):
         """Spread the module's tensors and make the mode that moves operands."""
         module = loaded.materialise("cpu")
         part_by_module = spread_by_bytes(module, self._job.num_parts)
-        movers: Movers = LogicalMovers() if self._context.device.type == "cpu" else CudaMovers(self._job.num_parts)
+        if self._context.device.type == "cpu":
+            movers: Movers = LogicalMovers()
+        else:
+            self._devices = [torch.device("cuda", i % torch.cuda.device_count()) for i in range(self._job.num_parts)]
+            movers = CudaMovers(self._devices)
         for path, part in part_by_module.items():
             movers.place(module.get_submodule(path), part)
         self._mode = MoveOperands(movers)
@@ -79,8 +83,8 @@ class Movers:
 class CudaMovers(Movers):
     """Parts are CUDA devices."""
 
-    def __init__(self, num_parts: int) -> None:
-        self._devices = [torch.device("cuda", index % torch.cuda.device_count()) for index in range(num_parts)]
+    def __init__(self, devices: Sequence[torch.device]) -> None:
+        self._devices = devices
 
     def place(self, module: torch.nn.Module, part: int) -> None:
         """Move parameters and buffers by name, so that a tie's other side stays where it is."""

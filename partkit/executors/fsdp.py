@@ -1,7 +1,7 @@
 """Fully sharded data parallel (FSDP2): each rank runs items of its own and gathers each layer's weights as it goes.
 
-A data-parallel way: rates are per rank and add up. Layers are the children of the module's ModuleLists; the
-next layer's gather is started while one computes.
+A data-parallel way: rates are per rank and add up. The next layer's gather is started while one computes. A layer
+keeps its gathered weights after use in ``fsdp-replicated``, which so holds the whole model from the first item on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from partkit.executors.layers import layers_of
+from partkit.executors.protocol import RankContext
 from partkit.executors.whole import WholeModelExecutor
 from partkit.sources.loaded import LoadedModel
 
@@ -20,15 +22,16 @@ class FsdpExecutor(WholeModelExecutor):
     """The module sharded over all ranks, layer by layer."""
 
     is_data_parallel = True
+    reshards = True
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Shard every layer, then the rest, and chain the prefetches."""
-        module = loaded.materialise(self._context.device)
+        module = loaded.materialise("cpu")  # each wrap moves its own shards to the device
         mesh = init_device_mesh(self._context.device.type, (self._context.world_size,))
-        layers = layers_of(module)
+        layers = list(layers_of(module).values())
         for layer in layers:
-            fully_shard(layer, mesh=mesh)
-        fully_shard(module, mesh=mesh)
+            fully_shard(layer, mesh=mesh, reshard_after_forward=self.reshards)
+        fully_shard(module, mesh=mesh, reshard_after_forward=self.reshards)
         for layer, following in itertools.pairwise(layers):
             assert isinstance(layer, FSDPModule)
             assert isinstance(following, FSDPModule)
@@ -36,16 +39,11 @@ class FsdpExecutor(WholeModelExecutor):
         return module
 
 
-def layers_of(module: torch.nn.Module) -> list[torch.nn.Module]:
-    """The outermost repeated layers: children of ModuleLists (or Sequentials of several) not inside another."""
-    found: list[torch.nn.Module] = []
+class ReplicatedFsdpExecutor(FsdpExecutor):
+    """The same without giving gathered weights back: a replica on each rank after the first item."""
 
-    def walk(part: torch.nn.Module) -> None:
-        for child in part.children():
-            if isinstance(child, torch.nn.ModuleList | torch.nn.Sequential) and len(child) > 1:
-                found.extend(layer for layer in child if any(True for _ in layer.parameters()))
-            else:
-                walk(child)
+    reshards = False
 
-    walk(module)
-    return found
+    def __init__(self, context: RankContext) -> None:
+        super().__init__(context)
+        self.warnings.append("every rank holds the whole model after the first item")

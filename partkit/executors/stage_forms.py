@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import fx
 
 from partkit.capture import Capture
 from partkit.stages import StageGraph, ValueSpec, materialise
@@ -39,8 +40,10 @@ class StageForms:
         device: torch.device,
         *,
         sizes_of: Callable[[int], Sizes],
+        prepare: Callable[[fx.GraphModule], Callable[..., Any]] | None = None,
     ) -> None:
-        self.stage, self.device, self.sizes_of = stage, device, sizes_of
+        """``prepare`` makes what runs of a form's module, compiled perhaps."""
+        self.stage, self.device, self.sizes_of, self._prepare = stage, device, sizes_of, prepare
         self._captured = captured
         self._read = _kept_on(device, read) if stage.symbols else read
         self._forms: OrderedDict[tuple[tuple[str, int], ...], StageForm] = OrderedDict()
@@ -53,7 +56,8 @@ class StageForms:
             if len(self._forms) == MAX_FORMS:
                 self._drop(self._forms.popitem(last=False)[1])
             module = materialise(self.stage, self._captured, self._read, self.device, sizes=sizes or None)
-            self._forms[key] = StageForm(self.stage.at(sizes), module)
+            run = module if self._prepare is None else self._prepare(module)
+            self._forms[key] = StageForm(self.stage.at(sizes), run)
         self._forms.move_to_end(key)
         return self._forms[key]
 

@@ -20,6 +20,8 @@ from partkit.profile import Profile
 from partkit.sending import Aim, Sending, cheapest_sending
 
 BASELINES = ("even", "by_params")
+PROVED = 1e-7
+"""Relative gap below which a plan counts as the best: bounds by maximum flow are rounded down by less."""
 
 
 def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
@@ -132,7 +134,7 @@ def certify(problem: Problem, outcome: Outcome, sending: Sending) -> Bound:
         best = bound_with_recomputing(problem)
     lower = min(best.value, value)
     gap = value / lower - 1 if lower > 0 else 0.0
-    optimal = value <= lower * (1 + TOLERANCE)
+    optimal = value <= lower * (1 + PROVED)
     gap = 0.0 if optimal else gap
     name = {"throughput": "period_s", "latency": "latency_s", "memory": "peak_bytes"}[problem.request.objective]
     return Bound.model_validate({name: lower, "gap": gap, "proved_by": best.proved_by, "optimal": optimal})

@@ -15,6 +15,7 @@ _COLUMNS = (
     Column("95% interval", "ci95_samples_per_s"),
     Column("per rank", "per_rank_samples_per_s"),
     Column("latency p50", "latency_p50_s"),
+    Column("busy", "busy"),
     Column("GPU max", "gpu_util_max_percent"),
     Column("GPU mean", "gpu_util_mean_percent"),
     Column("peak memory", "peak_bytes"),
@@ -23,13 +24,15 @@ _COLUMNS = (
 
 
 def comparison_sheet(comparison: Comparison) -> Sheet:
-    """A row an executor, then reasons, validity and verdict."""
+    """A row an executor, then reasons and notes, warnings, validity and verdict."""
     model = comparison.model
     inputs = ", ".join(str(spec) for spec in model.inputs)
     devices = f"{comparison.devices} device{'s' if comparison.devices != 1 else ''}"
     heading = " · ".join(part for part in (model.source, model.dtype, inputs, devices) if part)
     reasons = tuple(f"{row.executor} {row.status}: {row.reason}" for row in comparison.rows if row.reason)
-    notes = (*reasons, _validity(comparison), *_verdict(comparison.verdict))
+    remarks = tuple(f"{row.executor}: {row.note}" for row in comparison.rows if row.note)
+    warnings = tuple(f"warning: {text}" for text in comparison.warnings)
+    notes = (*reasons, *remarks, *warnings, _validity(comparison), *_verdict(comparison.verdict))
     return Sheet(tables=(Table(_COLUMNS, tuple(_row(row) for row in comparison.rows)),), heading=heading, notes=notes)
 
 
@@ -41,6 +44,7 @@ def _row(row: Row) -> tuple[Cell, ...]:
         Cell(" to ".join(format_rate(end) for end in row.ci95 or ()) or "–", _joined(row.ci95 or ())),
         _optional(row.per_rank_samples_per_s, format_rate),
         _optional(row.latency_p50_s, format_seconds),
+        _for_each_rank(row.busy, "{:.2f}".format),
         _for_each_rank(row.gpu_util_max, "{:.0f}".format),
         _for_each_rank(row.gpu_util_mean, "{:.0f}".format),
         _for_each_rank(row.peak_bytes, format_bytes),

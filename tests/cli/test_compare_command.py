@@ -23,13 +23,15 @@ def test_a_plan_is_compared_and_its_path_is_the_last_line(partkit, library):
     plan, options, _ = library.asked["compare_executors"]
     assert plan == Plan.load(PLAN)
     assert vars(options) == {
-        "executors": ("single", "pipeline", "dispatch", "fsdp"),
+        "executors": ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed"),
         "rounds": 9,
         "seconds_per_round": 2.0,
         "device": "auto",
         "threads": None,
+        "streams": 1,
         "allow_code": False,
         "quick": False,
+        "timeout_s": 600.0,
     }
 
 
@@ -65,4 +67,61 @@ def test_options_that_a_plan_already_fixes_are_refused(partkit, library):
     assert told.err == (
         f"partkit: --stages, --planner cannot change the plan in {PLAN}; "
         "leave it out, or name the model instead of the file\n"
+    )
+
+
+def test_without_a_model_bert_is_compared_over_the_machine_s_devices(partkit, library, monkeypatch):
+    _valid(library)
+    monkeypatch.setattr("partkit.machine.num_cuda_devices", lambda: 0)
+    told = partkit("compare", "--quick", "-q")
+    assert told.code == 0
+    assert library.asked["parse_model"][0] == "bert"
+    request = library.asked["plan_as_asked"][2]
+    assert request.num_stages == 2, "two stages on a CPU"
+
+
+def test_a_comparison_is_shown_in_the_format_asked_for(partkit, library):
+    _valid(library)
+    told = partkit("compare", PLAN, "-q", "--format", "csv")
+    assert told.out.startswith("executor,status,samples_per_s,ci95_samples_per_s,")
+    assert "plan:" not in told.out
+
+
+def test_earlier_comparisons_are_joined_without_measuring(partkit, library):
+    _valid(library)
+    for name in ("a.json", "b.json"):
+        library.comparison.save(name)
+    told = partkit("compare", "--from", "a.json", "b.json", "-o", "c.json", "-q")
+    assert told.code == 0
+    assert "compare_executors" not in library.asked
+    assert "\npipeline (b.json)" in told.out
+    assert len(Comparison.load("c.json").rows) == 2 * len(library.comparison.rows)
+
+
+def test_comparisons_of_other_models_are_joined_only_when_told(partkit, library):
+    _valid(library)
+    library.comparison.save("a.json")
+    model = library.comparison.model.model_copy(update={"source": "gpt2"})
+    library.comparison.model_copy(update={"model": model}).save("b.json")
+    refused = partkit("compare", "--from", "a.json", "b.json", "-q")
+    assert refused.code == 2
+    assert refused.err.startswith("partkit: these comparisons cannot be set side by side: model differs: bert-tiny")
+    assert partkit("compare", "--from", "a.json", "b.json", "--allow-mixed", "-q").code == 0
+
+
+def test_one_comparison_has_nothing_to_be_joined_with(partkit, library):
+    told = partkit("compare", "--from", "a.json", "-q")
+    assert (told.code, told.err) == (
+        2,
+        "partkit: --from joins comparisons and needs two files or more, not 1; "
+        "write them with 'partkit compare MODEL -o FILE'\n",
+    )
+
+
+def test_two_models_at_once_are_refused(partkit, library):
+    told = partkit("compare", "bert", "gpt2", "-q")
+    assert (told.code, told.err) == (
+        2,
+        "partkit: one model or plan is compared at a time, and 2 are named (bert, gpt2); "
+        "join earlier comparisons with --from\n",
     )

@@ -47,6 +47,7 @@ def test_csv_has_plain_numbers():
         "ci95_samples_per_s": "2290.0 2312.5",
         "per_rank_samples_per_s": "",
         "latency_p50_s": "0.00052",
+        "busy": "",
         "gpu_util_max_percent": "100.0 97.0",
         "gpu_util_mean_percent": "96.0 96.0",
         "peak_bytes": "12000000 22000000",

@@ -79,3 +79,11 @@ def test_a_comparison_gives_each_row_s_reason_before_its_validity():
         "deepspeed unsupported: deepspeed is not installed",
         "INVALID: fsdp's outputs differ",
     )
+
+
+def test_a_comparison_s_notes_and_warnings_stand_before_its_validity():
+    comparison = _load("comparison", warnings=("quick",))
+    rows = (comparison.rows[0].model_copy(update={"note": "groups of 8"}), *comparison.rows[1:])
+    notes = sheet_of(comparison.model_copy(update={"rows": rows})).notes
+    assert notes[2:4] == (f"{rows[0].executor}: groups of 8", "warning: quick")
+    assert notes[4].startswith("INVALID")

@@ -2,75 +2,135 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from partkit.errors import UsageError
 from partkit_cli.failure import OK, RESULT_INVALID
 from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
     from partkit.plan import Plan
+    from partkit.result import Comparison
 
-DEFAULT_EXECUTORS = "single,pipeline,dispatch,fsdp"
+DEFAULT_MODEL = "bert"
+DEFAULT_EXECUTORS = "single,replicas,pipeline,split,dispatch,fsdp,deepspeed"
 ROUNDS, SECONDS_PER_ROUND = 9, 2.0
 QUICK_ROUNDS, QUICK_SECONDS_PER_ROUND = 3, 0.5
+CPU_STAGES = 2
 
 
 def compare(
-    model: Annotated[str, typer.Argument(metavar="MODEL|PLAN", help="A plan file, a model, or a profile's file.")],
     building: ModelOptions,
     planning: PlanOptions,
     machine: MachineOptions,
     output: Output,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL|PLAN]", help="A plan file, a model, or a profile's file; with --from, comparison files."
+        ),
+    ] = None,
     executors: Annotated[str, typer.Option("--with", metavar="A,B,C", help="Executors.")] = DEFAULT_EXECUTORS,
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds of each executor.")] = None,
-    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let a plan import Python code (py:).")] = False,
+    streams: Annotated[int, typer.Option(min=1, help="CUDA streams for deepspeed and fsdp1.")] = 1,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="End an executor that takes longer over one step.")
+    ] = 600,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Let a plan (py:) or --with (module:class) import Python code.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Short rounds, labelled so.")] = False,
+    earlier: Annotated[bool, typer.Option("--from", help="Join earlier comparisons instead of measuring.")] = False,
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Join comparisons of different models or machines, and say so.")
+    ] = False,
+    style: Annotated[str | None, typer.Option("--format", metavar="NAME", help="table, markdown, csv or json.")] = None,
     path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the comparison.")
     ] = None,
 ) -> int:
     """Measure executors side by side.
 
-    Interleaved rounds on the same weights and inputs; outputs are checked before a speed counts.
+    Interleaved rounds on the same weights and inputs; outputs are checked before a speed counts. Without a
+    model: bert over this machine's devices.
 
     \b
     Examples:
       partkit compare bert --stages 2
       partkit compare plans/bert2.json --with single,pipeline,fsdp --quick
+      partkit compare --from a.json b.json --format markdown
     """
-    from partkit.compare import CompareOptions, compare_executors
+    given = models or []
+    if earlier:
+        comparison = _joined(given, allow_mixed=allow_mixed)
+        _show(comparison, style, output)
+    else:
+        from partkit.compare import CompareOptions, compare_executors
 
-    plan, plan_path, typed = _plan(model, building, planning, machine, output)
-    options = CompareOptions(
-        executors=tuple(name.strip() for name in executors.split(",") if name.strip()),
-        rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
-        seconds_per_round=QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND,
-        device=machine.device.value,
-        threads=machine.threads,
-        allow_code=allow_code or typed,
-        quick=quick,
-    )
-    with output.progress() as progress:
-        comparison = compare_executors(plan, options, progress=progress)
-    output.document(comparison)
+        plan, plan_path, typed = _plan(given, building, planning, machine, output)
+        options = CompareOptions(
+            executors=tuple(name.strip() for name in executors.split(",") if name.strip()),
+            rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
+            seconds_per_round=QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND,
+            device=machine.device.value,
+            threads=machine.threads,
+            streams=streams,
+            allow_code=allow_code or typed,
+            quick=quick,
+            timeout_s=timeout,
+        )
+        with output.progress() as progress:
+            comparison = compare_executors(plan, options, progress=progress)
+        _show(comparison, style, output)
+        if style is None:
+            output.text(f"plan: {plan_path}")
     if path is not None:
         output.note(f"wrote {comparison.save(path)}")
-    output.text(f"plan: {plan_path}")
     return OK if comparison.valid else RESULT_INVALID
 
 
+def _show(comparison: Comparison, style: str | None, output: Output) -> None:
+    if output.as_json or style is None:
+        output.document(comparison)
+        return
+    from partkit.reports import render
+
+    output.text(render(comparison, style).rstrip("\n"))
+
+
+def _joined(paths: list[str], *, allow_mixed: bool) -> Comparison:
+    from partkit.join import join_comparisons
+    from partkit.result import Comparison
+
+    if len(paths) < 2:
+        raise UsageError(
+            f"--from joins comparisons and needs two files or more, not {len(paths)}",
+            hint="write them with 'partkit compare MODEL -o FILE'",
+        )
+    return join_comparisons([Comparison.load(path) for path in paths], paths, allow_mixed=allow_mixed)
+
+
 def _plan(
-    model: str, building: ModelOptions, planning: PlanOptions, machine: MachineOptions, output: Output
+    given: list[str], building: ModelOptions, planning: PlanOptions, machine: MachineOptions, output: Output
 ) -> tuple[Plan, Path, bool]:
     """The plan, its file, and whether the person typed the model's name (which is consent to its code)."""
     from partkit.files import load_document
     from partkit.plan import Plan
     from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
 
+    if len(given) > 1:
+        raise UsageError(
+            f"one model or plan is compared at a time, and {len(given)} are named ({', '.join(given)})",
+            hint="join earlier comparisons with --from",
+        )
+    model = given[0] if given else DEFAULT_MODEL
+    if not given and planning.num_stages is None:
+        planning = replace(planning, stages=str(_num_stages(machine)))
     if is_file(model):
         document = load_document(model)
         if isinstance(document, Plan):
@@ -80,3 +140,10 @@ def _plan(
     profile = profile_of(model, building, machine, output)
     plan = plan_for(profile, planning, machine, output)
     return plan, write_plan(plan, None, output), not is_file(model)
+
+
+def _num_stages(machine: MachineOptions) -> int:
+    """A stage for each GPU of this machine, or two on its CPU."""
+    from partkit.machine import num_cuda_devices, resolve_device
+
+    return num_cuda_devices() if resolve_device(machine.device.value) == "cuda" else CPU_STAGES

@@ -1,0 +1,105 @@
+"""What was seen of one executor during a comparison, and the row that it makes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from partkit.launch import Reply, WorkerGroup
+from partkit.measure import bootstrap_ci95, percentile
+from partkit.result import Check, Row
+from partkit.runner import latencies, overall_rate
+
+MIN_LATENCIES = 6
+"""Fewest items for a median: the least and greatest of six hold it between them with 97% certainty."""
+
+
+@dataclass
+class Contender:
+    """One executor in the comparison and what has been seen of it so far."""
+
+    name: str
+    group: WorkerGroup | None = None
+    status: Literal["ok", "unsupported", "failed", "invalid"] = "ok"
+    reason: str | None = None
+    note: str | None = None
+    check: Check | None = None
+    num_own: int = 1
+    """Ranks that each run the items of a run for themselves (data parallel)."""
+    items: int = 0
+    """In each run of a round."""
+    rates: list[float] = field(default_factory=list)
+    latencies_s: list[float] = field(default_factory=list)
+    runs: list[list[Reply]] = field(default_factory=list)
+    """Replies by rank, of each round."""
+
+    @property
+    def is_running(self) -> bool:
+        """True while it takes part in rounds; wrong outputs don't stop it, since its speed is told too."""
+        return self.group is not None and self.status in ("ok", "invalid")
+
+    def run(self, items: int) -> float:
+        """One run of ``items``, not kept: samples/s."""
+        assert self.group is not None
+        return overall_rate(self.group.call("run", items=items), self.group.job)[0]
+
+    def take_turn(self, latency_items: int) -> None:
+        """One round: a run with all devices busy, then items one at a time."""
+        assert self.group is not None
+        runs = self.group.call("run", items=self.items)
+        self.rates.append(overall_rate(runs, self.group.job)[0])
+        self.runs.append(runs)
+        self.latencies_s.extend(latencies(self.group.call("run", items=latency_items, one_at_a_time=True)))
+
+    def add_note(self, text: str) -> None:
+        """Say one thing more about the figures."""
+        self.note = text if self.note is None else f"{self.note}; {text}"
+
+
+def row_of(contender: Contender) -> Row:
+    """The contender's row: figures only where it took part in every round."""
+    if not contender.is_running or not contender.rates:
+        status = "failed" if contender.is_running else contender.status
+        return Row(executor=contender.name, status=status, reason=contender.reason)
+    assert contender.group is not None
+    assert contender.check is not None
+    num_ranks = contender.group.job.num_ranks
+    by_rank = [[runs[rank] for runs in contender.runs] for rank in range(num_ranks)]
+    rate = statistics.median(contender.rates)
+    each_returns = num_ranks > 1 and all(run["finished"] for runs in contender.runs for run in runs)
+    uses = [use for runs in by_rank for use in zip(*(run["uses"] for run in runs), strict=True)]
+    return Row(
+        executor=contender.name,
+        status=contender.status,
+        reason=contender.reason,
+        samples_per_s=rate,
+        ci95=bootstrap_ci95(contender.rates),
+        per_rank_samples_per_s=rate / num_ranks if each_returns else None,
+        latency_p50_s=percentile(contender.latencies_s, 0.5) if len(contender.latencies_s) >= MIN_LATENCIES else None,
+        gpu_util_max=tuple(max(seen) for use in uses if (seen := _known(use, "gpu_util_max"))),
+        gpu_util_mean=tuple(statistics.fmean(seen) for use in uses if (seen := _known(use, "gpu_util_mean"))),
+        peak_bytes=tuple(max(round_use["peak_bytes"] for round_use in use) for use in uses),
+        max_abs_diff=contender.check.max_abs_diff,
+        tolerance=contender.check.tolerance,
+        busy=tuple(statistics.fmean(run["busy"] for run in runs) for runs in by_rank),
+        note=contender.note,
+    )
+
+
+def throttles(contenders: Sequence[Contender]) -> set[str]:
+    """Why clocks were held down during the rounds, as ``cuda:0: power brake``."""
+    return {
+        f"{use['device']}: {reason}"
+        for contender in contenders
+        for runs in contender.runs
+        for run in runs
+        for use in run["uses"]
+        for reason in use.get("throttled_by", ())
+    }
+
+
+def _known(uses: Sequence[Reply], key: str) -> list[float]:
+    """One device's figures of the rounds that were long enough for NVML to see."""
+    return [use[key] for use in uses if use[key] is not None]

@@ -1,0 +1,54 @@
+"""Executors with one fault each; a comparison finds them as ``tests.executors.rigged:NAME``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+
+import torch
+
+from partkit.errors import UnsupportedError
+from partkit.executors.protocol import Trace
+from partkit.executors.single import SingleExecutor
+
+SLEEP_S = 0.2
+
+
+class GivesWrongOutputs(SingleExecutor):
+    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+        trace = super().run(items, keep=keep, one_at_a_time=one_at_a_time)
+        for leaves in trace.outputs.values():
+            leaves[0] = None if leaves[0] is None else leaves[0] + 1
+        return trace
+
+
+class Sleeps(SingleExecutor):
+    def forward(self, item: int) -> object:
+        time.sleep(SLEEP_S)
+        return super().forward(item)
+
+
+class CrashesLater(SingleExecutor):
+    """Dies outright in its third run: the outputs were checked by then."""
+
+    num_runs = 0
+
+    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+        self.num_runs += 1
+        if self.num_runs == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(items, keep=keep, one_at_a_time=one_at_a_time)
+
+
+class Hangs(SingleExecutor):
+    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+        threading.Event().wait()
+        return super().run(items, keep=keep, one_at_a_time=one_at_a_time)
+
+
+class Refuses(SingleExecutor):
+    def load(self) -> None:
+        raise UnsupportedError(f"it cannot run with torch {torch.__version__.partition('.')[0]}")
