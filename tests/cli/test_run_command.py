@@ -38,6 +38,7 @@ def test_options_reach_the_library(partkit, library):
         "allow_code": True,
         "devices": (0, 0),
         "sizes": {"batch": 2},
+        "rate_per_s": None,
     }
 
 
