@@ -23,7 +23,7 @@ import torch
 
 from partkit.errors import RankFailedError, UsageError
 from partkit.executors.loading import capture_job_model, load_job_model
-from partkit.items import ItemForm
+from partkit.items import ItemForm, item_sizes
 from partkit.job import Job
 from partkit.launch import WorkerGroup
 from partkit.plan import Plan
@@ -148,7 +148,11 @@ class Pipeline:
 
     def _put(self, bound: Mapping[str, torch.Tensor]) -> None:
         number = self._num_put
-        for name, slot in self._inputs.tensors(number).items():
+        sizes = self.form.sizes_of(bound, number)
+        self._sizes.tensors(number)["sizes"].copy_(
+            torch.tensor([sizes[label] for label in self.form.labels], dtype=torch.int64)
+        )
+        for name, slot in self._inputs.tensors_as(number, self.form.inputs_of(sizes)).items():
             slot.copy_(bound[name])
         self._num_put += 1
         for place, writer in zip(self._places, self._go, strict=True):
@@ -173,7 +177,7 @@ class Pipeline:
                 time.sleep(_LOOK_S)  # the rank is about to be seen as ended
         self._has_token = False
         number, self._num_got = self._num_got, self._num_got + 1
-        return self._outputs.tensors(number)
+        return self._outputs.tensors_as(number, self.form.outputs_of(item_sizes(self.form, self._sizes, number)))
 
     def _reader(self) -> TokenReader:
         return self._done[self._num_got % len(self._done)]
@@ -203,6 +207,7 @@ class Pipeline:
                 os.mkfifo(folder / f"done-{place.index}")
             self._inputs = SharedRing(folder / "inputs", self.form.inputs, self._num_slots)
             self._outputs = SharedRing(folder / "outputs", self.form.outputs, self._num_slots)
+            self._sizes = SharedRing(folder / "sizes", self.form.sizes, self._num_slots)
             self._go = [TokenWriter(folder / f"go-{place.index}", waits=False) for place in self._places]
             returning = self._returning_places()
             self._done = [TokenReader(folder / f"done-{place.index}", waits=False) for place in returning]

@@ -14,7 +14,8 @@ _WHOLE = "(whole model)"
 def uncaptured_plan(spec: ModelSpec, cluster: Cluster) -> Plan:
     """Modules dealt to the cluster's devices by their bytes, nothing predicted.
 
-    The nodes of its stages are module paths, so only executors that need no graph run it. Raises what :func:`load_model` raises.
+    The nodes of its stages are module paths, so only executors that need no graph run it. Raises what
+    :func:`load_model` raises.
     """
     loaded = load_model(spec)
     module = loaded.module if loaded.module is not None else loaded.materialise()

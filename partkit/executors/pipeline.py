@@ -104,7 +104,8 @@ class PipelineExecutor:
             for ring in self._rings:
                 ring.pin()
         inputs, outputs = self._rings
-        self._streams = [StageStream(runner, self._form, inputs, outputs, folder) for runner in self._runners]
+        sizes = SharedRing(folder / "sizes", self._form.sizes, num_slots)
+        self._streams = [StageStream(runner, self._form, (inputs, sizes, outputs), folder) for runner in self._runners]
 
     def stream(self) -> None:
         """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
