@@ -42,6 +42,8 @@ class RankUse(Record):
     busy: float
     gpu_util_mean: float | None = None
     gpu_util_max: float | None = None
+    throttled_by: tuple[str, ...] = ()
+    """What held the GPU's clocks back meanwhile, as NVML names it."""
     peak_bytes: int
     host_peak_bytes: int
     samples_per_s: float | None = None

@@ -181,7 +181,8 @@ class Worker:
     def _device_uses(self) -> list[Reply]:
         """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
         if not self._samplers:
-            return [{"device": "cpu", "gpu_util_mean": None, "gpu_util_max": None, "peak_bytes": host_peak_bytes()}]
+            nothing = {"gpu_util_mean": None, "gpu_util_max": None, "throttled_by": ()}
+            return [{"device": "cpu", "peak_bytes": host_peak_bytes(), **nothing}]
         uses: list[Reply] = []
         for index, sampler in self._samplers.items():
             seen = sampler.stop()
