@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from partkit.capture import Capture
+from partkit.capture.sizes import at_largest
 from partkit.profilers.nominal import NominalDevice
 
 aten = torch.ops.aten
@@ -56,15 +57,16 @@ def kernels_by_node(captured: Capture) -> Mapping[str, tuple[Kernel, ...]]:
                 continue
             signature = _signature(node)
             if signature not in known:
-                known[signature] = _kernels(node)
+                known[signature] = _kernels(captured, node)
             found[node.name] = known[signature]
     return found
 
 
-def _kernels(node: fx.Node) -> tuple[Kernel, ...]:
+def _kernels(captured: Capture, node: fx.Node) -> tuple[Kernel, ...]:
     if not isinstance(node.target, torch._ops.OpOverload):
         return ()  # a choice out of a tuple, arithmetic on sizes
-    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
+    symbols, sizes = captured.symbols, captured.spec.sizes
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda source: at_largest(source.meta["val"], symbols, sizes))
     with _KernelMode() as mode:
         node.target(*args, **kwargs)
     return tuple(mode.kernels)
