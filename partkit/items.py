@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
@@ -13,18 +12,20 @@ from torch.utils import _pytree as pytree
 from partkit.capture import Capture, has_known_shape
 from partkit.errors import UsageError
 from partkit.model import InputSpec
-from partkit.stages import ValueSpec, value_spec
+from partkit.stages import ValueSpec, largest_spec, value_spec
 
-Values = tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]
+if TYPE_CHECKING:
+    from partkit.transport.ring import SharedRing
 
 
 class ItemForm:
     """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
 
     def __init__(self, captured: Capture) -> None:
-        nodes = {str(node.target): node for node in captured.graph.find_nodes(op="placeholder")}
+        nodes = captured.nodes
         self.specs = captured.spec.inputs
-        self._input_nodes = {spec.name: nodes[spec.name] for spec in self.specs}
+        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
+        """What an item's slot holds of the inputs, in the order of the model's call."""
         output = next(node for node in captured.graph.nodes if node.op == "output")
         self.output_node: str = output.name
         leaves = output.args[0]
@@ -39,44 +40,45 @@ class ItemForm:
                     "no slot of shared memory can be made for it",
                     hint="return it as a tensor of known shape",
                 )
-        self._output_nodes, self._out_spec, self._symbols = given, captured.out_spec, captured.symbols
-        self._largest = captured.spec.sizes
-        self.labels = tuple(self._largest)
-        """The sizes that vary from item to item: batch, seq."""
-        self.sizes = ValueSpec("sizes", (len(self.labels),), torch.int64, (1,))
-        """What a slot holds of them."""
-        self._known: dict[tuple[int, ...], Values] = {}
-        self.inputs, self.outputs = self.at(self._largest)
+        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
+        """What an item's slot holds of the outputs, each value once."""
+        self._out_spec = captured.out_spec
+        self._captured, self._given = captured, tuple(given.values())
+        self._known: dict[tuple[tuple[str, int], ...], tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]] = {}
+        self.labels = tuple(captured.spec.sizes)
+        """The sizes that vary from item to item."""
+        self.sizes = (ValueSpec("sizes", (len(self.labels),), torch.int64, (1,)),)
+        """What an item's slot holds of them, in the order of ``labels``."""
 
-    def at(self, sizes: Mapping[str, int]) -> Values:
-        """What a slot holds of an item of these sizes: the inputs in the call's order, the outputs each once."""
-        key = tuple(sizes[label] for label in self.labels)
-        if key not in self._known:
-            self._known[key] = self._values(sizes)
-        return self._known[key]
+    def inputs_of(self, sizes: Mapping[str, int]) -> tuple[ValueSpec, ...]:
+        """``inputs`` of an item of these sizes."""
+        return self._at(sizes)[0] if sizes else self.inputs
 
-    def _values(self, sizes: Mapping[str, int]) -> Values:
-        inputs = [
-            replace(value_spec(node, self._symbols, sizes), name=name) for name, node in self._input_nodes.items()
-        ]
-        outputs = [value_spec(node, self._symbols, sizes) for node in self._output_nodes.values()]
-        return tuple(inputs), tuple(outputs)
+    def outputs_of(self, sizes: Mapping[str, int]) -> tuple[ValueSpec, ...]:
+        """``outputs`` of an item of these sizes."""
+        return self._at(sizes)[1] if sizes else self.outputs
 
     def sizes_of(self, bound: Mapping[str, torch.Tensor], number: int) -> dict[str, int]:
-        """The item's own sizes by label. Raises :class:`UsageError` where its inputs contradict each other."""
+        """The sizes of an item's tensors. Raises :class:`UsageError` where they disagree."""
         sizes: dict[str, int] = {}
         for spec in self.specs:
             for place, label in spec.dynamic.items():
                 size = bound[spec.name].shape[int(place)]
                 if sizes.setdefault(label, size) != size:
-                    raise UsageError(f"item {number}: its inputs have a {label} of {sizes[label]} and of {size}")
-        if sizes != self._largest:
-            raise UsageError(
-                f"item {number} is smaller than the plan's largest ({sizes} of {self._largest}), and a pipeline on own "
-                "items takes only the largest as yet",
-                hint="pad it",
-            )
+                    raise UsageError(
+                        f"item {number}: input {spec.name!r} has a {label} of {size}, and another input has "
+                        f"{sizes[label]}"
+                    )
         return sizes
+
+    def _at(self, sizes: Mapping[str, int]) -> tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]:
+        """Inputs and outputs of an item of these sizes, worked out once."""
+        key = tuple(sizes.items())
+        if key not in self._known:
+            nodes, symbols = self._captured.nodes, self._captured.symbols
+            inputs = tuple(value_spec(nodes[spec.name], symbols, sizes) for spec in self.specs)
+            self._known[key] = inputs, tuple(value_spec(node, symbols, sizes) for node in self._given)
+        return self._known[key]
 
     def bind(self, item: Any, number: int) -> dict[str, torch.Tensor]:
         """The item's tensors by input name: of a mapping by name, of a sequence by position, of a tensor itself.
@@ -119,25 +121,33 @@ class ItemForm:
         return named
 
 
+def item_sizes(form: ItemForm, sizes: SharedRing, item: int) -> dict[str, int]:
+    """The sizes of an item as its slot tells them; {} where none varies."""
+    return dict(zip(form.labels, sizes.tensors(item)["sizes"].tolist(), strict=True)) if form.labels else {}
+
+
 def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
         raise UsageError(f"item {number}: input {spec.name!r} is a {type(value).__name__}, and no tensor") from None
     dtype = str(tensor.dtype).removeprefix("torch.")
-    fits = len(tensor.shape) == len(spec.shape) and all(
-        1 <= size <= largest if str(place) in spec.dynamic else size == largest
-        for place, (size, largest) in enumerate(zip(tensor.shape, spec.shape, strict=True))
-    )
-    if not fits or dtype != spec.dtype:
-        asked = [f"1 to {size}" if str(place) in spec.dynamic else str(size) for place, size in enumerate(spec.shape)]
+    if dtype != spec.dtype or not _fits(tensor.shape, spec):
         shape = "x".join(map(str, tensor.shape)) or "1"
         raise UsageError(
             f"item {number}: input {spec.name!r} is {dtype} of shape {list(tensor.shape)}, and the plan is for "
-            f"{spec.dtype} of shape [{', '.join(asked)}]",
+            f"{spec.dtype} of shape {list(spec.shape)}",
             hint=f"convert or pad it, or plan again with --input {spec.name}={shape}:{dtype}",
         )
     return tensor
+
+
+def _fits(shape: Sequence[int], spec: InputSpec) -> bool:
+    """Whether a shape is the plan's, or smaller where it may vary."""
+    return len(shape) == len(spec.shape) and all(
+        size == planned or (str(place) in spec.dynamic and 1 <= size <= planned)
+        for place, (size, planned) in enumerate(zip(shape, spec.shape, strict=True))
+    )
 
 
 def _part(key: Any) -> str:

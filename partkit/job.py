@@ -18,6 +18,8 @@ class Job(Record):
 
     executor: str
     model: ModelSpec
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Batch and sequence of this run's items, where they may vary and are not the largest."""
     plan: Plan | None = None
     device: DeviceType = "cpu"
     devices: tuple[int, ...] = (0,)
@@ -38,6 +40,11 @@ class Job(Record):
     """CUDA streams that executors of whole items deal their items to, where they can."""
     allow_code: bool = False
     timeout_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def fed(self) -> ModelSpec:
+        """The model as this run feeds it."""
+        return self.model.resized(self.sizes)
 
     @property
     def num_ranks(self) -> int:

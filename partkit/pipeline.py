@@ -15,7 +15,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -24,12 +23,11 @@ import torch
 
 from partkit.errors import RankFailedError, UsageError
 from partkit.executors.loading import capture_job_model, load_job_model
-from partkit.items import ItemForm
+from partkit.items import ItemForm, item_sizes
 from partkit.job import Job
 from partkit.launch import WorkerGroup
 from partkit.plan import Plan
 from partkit.runner import RunOptions, job_of
-from partkit.stages import ValueSpec
 from partkit.transport.ring import SharedRing
 from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 from partkit.transport.wiring import Place, places
@@ -72,7 +70,6 @@ class Pipeline:
             raise UsageError(f"max_in_flight is {max_in_flight}", hint="it is 1 or more")
         self._num_put = self._num_got = 0
         self._is_open, self._is_mapping, self._has_token = True, False, False
-        self._coming: deque[tuple[ValueSpec, ...]] = deque()
         self._group = WorkerGroup(job)
         try:
             loading = self._group.post("load")
@@ -140,8 +137,7 @@ class Pipeline:
                     yield self.form.rebuild(self._get())
                     continue
                 for index, item in numbered:
-                    bound = self.form.bind(item, index)
-                    self._put(bound, self.form.sizes_of(bound, index))
+                    self._put(self.form.bind(item, index))
                     break
                 else:
                     has_more = False
@@ -150,14 +146,14 @@ class Pipeline:
             while self._is_open and self._num_got < self._num_put:
                 self._get()
 
-    def _put(self, bound: Mapping[str, torch.Tensor], sizes: Mapping[str, int]) -> None:
-        number, (inputs, outputs) = self._num_put, self.form.at(sizes)
-        for name, slot in self._inputs.tensors(number, inputs).items():
-            slot.copy_(bound[name])
+    def _put(self, bound: Mapping[str, torch.Tensor]) -> None:
+        number = self._num_put
+        sizes = self.form.sizes_of(bound, number)
         self._sizes.tensors(number)["sizes"].copy_(
             torch.tensor([sizes[label] for label in self.form.labels], dtype=torch.int64)
         )
-        self._coming.append(outputs)
+        for name, slot in self._inputs.tensors_as(number, self.form.inputs_of(sizes)).items():
+            slot.copy_(bound[name])
         self._num_put += 1
         for place, writer in zip(self._places, self._go, strict=True):
             if number % place.num_replicas == place.replica:
@@ -181,7 +177,7 @@ class Pipeline:
                 time.sleep(_LOOK_S)  # the rank is about to be seen as ended
         self._has_token = False
         number, self._num_got = self._num_got, self._num_got + 1
-        return self._outputs.tensors(number, self._coming.popleft())
+        return self._outputs.tensors_as(number, self.form.outputs_of(item_sizes(self.form, self._sizes, number)))
 
     def _reader(self) -> TokenReader:
         return self._done[self._num_got % len(self._done)]
@@ -209,9 +205,9 @@ class Pipeline:
             for place in self._places:
                 os.mkfifo(folder / f"go-{place.index}")
                 os.mkfifo(folder / f"done-{place.index}")
-            self._sizes = SharedRing(folder / "sizes", [self.form.sizes], self._num_slots)
             self._inputs = SharedRing(folder / "inputs", self.form.inputs, self._num_slots)
             self._outputs = SharedRing(folder / "outputs", self.form.outputs, self._num_slots)
+            self._sizes = SharedRing(folder / "sizes", self.form.sizes, self._num_slots)
             self._go = [TokenWriter(folder / f"go-{place.index}", waits=False) for place in self._places]
             returning = self._returning_places()
             self._done = [TokenReader(folder / f"done-{place.index}", waits=False) for place in returning]

@@ -88,7 +88,9 @@ class Profile(Document):
         for node in data["nodes"]:
             if not node["repeatable"]:
                 del node["repeatable"]
-        for each in data["model"]["inputs"]:
-            if not each["dynamic"]:
-                del each["dynamic"]
+        young = [*data["model"]["inputs"], data["model"]]
+        for each in young:
+            for name in ("dynamic", "tf32", "compiled"):
+                if name in each and not each[name]:
+                    del each[name]
         return digest(data)

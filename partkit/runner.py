@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,6 +54,8 @@ class RunOptions:
     port: int | None = None
     allow_code: bool = False
     latency_items: int = _P95_ITEMS
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """``batch`` and ``seq`` of the items, of a plan whose sizes may vary; empty: the largest."""
     rate_per_s: float | None = None
     """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
     timeout_s: float = 600.0
@@ -119,6 +121,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     _require_runnable(plan, executor)
     require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
+    plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
     if device == "cuda":
@@ -133,6 +136,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     return Job(
         executor=executor,
         model=plan.model,
+        sizes=dict(options.sizes),
         plan=plan,
         device=device,
         threads=options.threads or planned_threads(plan),
@@ -245,7 +249,7 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
     if options.rate_per_s is not None:
         return _measure_at_rate(group, options, options.rate_per_s, stage_s)
-    items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.model.batch))
+    items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.fed.batch))
     runs = group.call("run", items=items)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
@@ -255,7 +259,7 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
 
 def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage_s: dict[int, float]) -> Measured:
     """Items that arrive as a Poisson process; their latency counts from the arrival, queueing included."""
-    per_s = rate_per_s / group.job.model.batch
+    per_s = rate_per_s / group.job.fed.batch
     items = options.items or max(_MIN_ITEMS, math.ceil(per_s * (options.seconds or _SECONDS)))
     runs = group.call("run", items=items, rate_per_s=per_s)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
@@ -264,7 +268,7 @@ def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage
 
 def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
     """Samples/s from the first rank's start to the last one's end, and in steady state."""
-    batch = job.model.batch
+    batch = job.fed.batch
     window = max(run["end"] for run in runs) - min(run["begin"] for run in runs)
     finished = sum(run["finished"] for run in runs)
     rates = [run["steady_per_s"] for run in runs if run["finished"]]
@@ -306,10 +310,10 @@ def _result(
         steady_samples_per_s=steady,
         latency_s=Latency(p50=percentile(measured.latencies_s, 0.5), p95=percentile(measured.latencies_s, 0.95)),
         items=measured.items,
-        batch=job.model.batch,
+        batch=job.fed.batch,
         check=check,
         stages=stages,
-        bottleneck_efficiency=None if slowest is None else steady * slowest / job.model.batch,
+        bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
         ranks=tuple(use for rank, run in enumerate(measured.runs) for use in rank_uses(rank, run)),
         environment=environment,
@@ -342,6 +346,8 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
             f"{job.num_ranks} ranks of {job.threads} thread(s) share {cores} cores: stages wait for a core, "
             "stage times are processor time, and bottleneck_efficiency cannot reach 1"
         )
+    if job.fed.sizes != job.model.sizes:
+        told.append("items are smaller than the plan's largest: its prediction does not hold for them")
     planned = plan.cluster.devices[0].type
     if planned != job.device:
         told.append(f"the plan was made for {planned} devices; its prediction does not hold on {job.device}")

@@ -70,6 +70,14 @@ class StageGraph:
     free: frozenset[str]
     symbols: Symbols
 
+    @property
+    def depends_on_data(self) -> bool:
+        """True where the host must see values while the stage runs: a number, how many rows a mask picks."""
+        return any(
+            node.op == "call_function" and node.name not in self.free and not has_known_shape(node)
+            for node in self.graph.nodes
+        )
+
     def at(self, sizes: Mapping[str, int]) -> StageGraph:
         """The stage with what crosses its edges as large as it is for given sizes; ``cut`` gives the largest."""
         if not self.symbols:
@@ -156,8 +164,11 @@ def _repeatable(captured: Capture, names: Set[str]) -> set[fx.Node]:
     return {nodes[name] for name in names}
 
 
-def value_spec(node: fx.Node, symbols: Symbols, sizes: Mapping[str, int]) -> ValueSpec:
-    """Shape and dtype of a node's value. Raises :class:`MismatchError` for a value that is no tensor."""
+def value_spec(node: fx.Node, symbols: Symbols | None = None, sizes: Mapping[str, int] | None = None) -> ValueSpec:
+    """Shape and dtype of a node's value, for ``sizes`` where they vary.
+
+    Raises :class:`MismatchError` for a value that is no tensor.
+    """
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor) or not has_known_shape(node):
         what = (
@@ -167,8 +178,8 @@ def value_spec(node: fx.Node, symbols: Symbols, sizes: Mapping[str, int]) -> Val
             f"the cut would send {node.name}, which is {what} and not a tensor of known shape",
             hint="move the cut by a node, or re-plan with 'partkit plan'",
         )
-    shape = concrete(tuple(value.shape), symbols, sizes)
-    strides = concrete(value.stride(), symbols, sizes)
+    shape = concrete(tuple(value.shape), symbols or {}, sizes or {})
+    strides = concrete(value.stride(), symbols or {}, sizes or {})
     layout = torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")
     return ValueSpec(node.name, shape, value.dtype, torch.empty_like(layout).stride())
 

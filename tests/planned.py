@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from partkit.capture import Capture, capture, is_pick
 from partkit.cluster import Cluster, Device, Link
 from partkit.plan import Plan, Prediction, Stage
 from partkit.sources import load_model, parse_model
 
 
-def captured_model(source: str) -> Capture:
-    return capture(load_model(parse_model(source)))
+def captured_model(source: str, **options: Any) -> Capture:
+    return capture(load_model(parse_model(source, **options)))
 
 
 def placed_names(captured: Capture) -> list[str]:
@@ -26,9 +28,9 @@ def even_cut(captured: Capture, count: int) -> dict[str, int]:
     return stages
 
 
-def plan_of(source: str, num_stages: int, *, executor: str = "pipeline", replicas: int = 1) -> Plan:
+def plan_of(source: str, num_stages: int, *, executor: str = "pipeline", replicas: int = 1, **options: Any) -> Plan:
     """Stages with the same number of nodes each; the last of them on ``replicas`` devices."""
-    captured = captured_model(source)
+    captured = captured_model(source, **options)
     stage_by_node = even_cut(captured, num_stages)
     num_devices = num_stages + replicas - 1
     stages = tuple(

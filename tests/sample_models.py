@@ -71,3 +71,19 @@ def branches() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Ten
 def stack() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
     """Plain layers one after the other: what every way to split can run."""
     return nn.Sequential(*(nn.Sequential(nn.Linear(8, 8), nn.ReLU()) for _ in range(4))), (torch.randn(2, 8),), {}
+
+
+class BranchingLayers(nn.Module):
+    """Two layers with a Python branch on data between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x)
+        return self.second(torch.relu(hidden) if hidden.sum() > 0 else hidden)
+
+
+def branching_layers() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+    return BranchingLayers(), (torch.randn(2, 4),), {}

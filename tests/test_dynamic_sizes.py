@@ -14,6 +14,8 @@ from partkit.capture import Capture, capture
 from partkit.errors import UsageError
 from partkit.inputs import split_arguments, synthetic_inputs
 from partkit.model import ModelSpec
+from partkit.profilers.analytic import analytic_times
+from partkit.profilers.nominal import nominal_device
 from partkit.sources import load_model, parse_model
 from partkit.sources.loaded import LoadedModel
 from partkit.stages import StageGraph, cut
@@ -168,3 +170,11 @@ def test_sizes_that_cannot_vary_are_refused(source: str, options: dict[str, Any]
     with pytest.raises(UsageError) as raised:
         parse_model(source, **options)
     assert str(raised.value) == message
+
+
+def test_analytic_times_are_those_of_the_largest_sizes() -> None:
+    seconds = []
+    for dynamic in ((), ("batch", "seq")):
+        captured = capture(load_model(parse_model("llama-tiny", batch=4, seq=32, dynamic=dynamic)))
+        seconds.append(sum(analytic_times(captured, nominal_device("h100")).values()))
+    assert seconds[0] == seconds[1] > 0

@@ -272,3 +272,17 @@ def test_a_rank_that_dies_is_named_and_the_others_end() -> None:
                     os.kill(pipeline.pids()[1], signal.SIGKILL)
         assert raised.value.message == "rank 1 of 2 (pipeline on cpu) was ended by SIGKILL during 'stream'"
         assert not any(map(is_running, ranks))
+
+
+def test_items_of_many_shapes_go_through_one_pipeline_in_order() -> None:
+    plan = plan_of("llama-tiny", 2, batch=3, seq=16, dynamic=("batch", "seq"))
+    shapes = [(3, 16), (1, 5), (2, 16), (3, 7), (1, 5), (1, 1), (3, 16)]
+    items = [synthetic_inputs(plan.model.resized({"batch": b, "seq": s}), n) for n, (b, s) in enumerate(shapes)]
+    loaded = load_model(plan.model)
+    whole = loaded.materialise()
+    with open_pipeline(plan, device="cpu") as pipeline, torch.inference_mode():
+        for item, output in zip(items, pipeline.map(items), strict=True):
+            args, kwargs = split_arguments(loaded, item)
+            assert torch.equal(output.logits, whole(*args, **kwargs).logits)
+        with pytest.raises(UsageError, match=r"item 0: input 'input_ids' is int64 of shape \[4, 16\], and the plan is"):
+            list(pipeline.map([torch.zeros(4, 16, dtype=torch.int64)]))

@@ -33,6 +33,21 @@ def test_a_pipeline_gives_the_unsplit_models_outputs(source: str, num_stages: in
     assert 0 < result.latency_s.p50 <= result.latency_s.p95
 
 
+def test_a_plan_with_sizes_that_vary_runs_smaller_items() -> None:
+    plan = plan_of("bert-tiny", 2, batch=4, seq=24, dynamic=("batch", "seq"))
+    options = RunOptions(device="cpu", items=12, latency_items=4, sizes={"batch": 3, "seq": 11})
+    result = run_plan(plan, options)
+    assert result is not None
+    assert (result.check.passed, result.check.max_abs_diff, result.batch) == (True, 0.0, 3)
+    assert "items are smaller than the plan's largest: its prediction does not hold for them" in result.warnings
+
+
+def test_sizes_are_refused_before_anything_starts() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), RunOptions(device="cpu", sizes={"batch": 2}))
+    assert raised.value.message == "--batch 2 has no effect: the plan of bert-tiny is for fixed shapes"
+
+
 @pytest.mark.parametrize("executor", ["single", "dispatch", "fsdp"])
 def test_every_other_executor_gives_the_unsplit_models_outputs(executor: str) -> None:
     result = run_plan(plan_of("bert-tiny", 2, executor=executor), QUICK)

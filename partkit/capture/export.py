@@ -23,6 +23,7 @@ from torch.utils import _pytree as pytree
 
 from partkit.capture.captured import Capture, TensorInfo, structure_digest
 from partkit.capture.clean import clean
+from partkit.capture.failure import capture_error
 from partkit.capture.sizes import bind_sizes, dynamic_shapes
 from partkit.errors import CaptureError
 from partkit.sources.loaded import LoadedModel
@@ -84,10 +85,7 @@ def _export(loaded: LoadedModel) -> ExportedProgram:
         try:
             return torch.export.export(module, args, kwargs, strict=False, dynamic_shapes=shapes)  # type: ignore[arg-type]
         except Exception as error:
-            raise CaptureError(
-                f"torch.export cannot capture {loaded.spec.source}: {_export_cause(error)}",
-                hint="partkit run with the executor 'dispatch' needs no capture",
-            ) from error
+            raise capture_error(loaded.spec, error) from error
 
 
 @contextlib.contextmanager
@@ -110,19 +108,6 @@ def _fake_parameters(module: torch.nn.Module, mode: FakeTensorMode) -> Iterator[
     finally:
         for owner, name, parameter in undo:
             owner[name] = parameter
-
-
-def _export_cause(error: BaseException) -> str:
-    """The first line of the error and the last line of the model's own code on the way to it."""
-    message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if "/torch/" not in file and "/partkit/" not in file:
-            place = f" at {file}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
-        trace = trace.tb_next
-    return f"{type(error).__name__}: {message.strip()}{place}"
 
 
 def _mutates(program: ExportedProgram) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import sympy
 import torch
 from torch import fx
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import Dim, ShapesCollection
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.interp import sympy_interp
@@ -44,14 +45,16 @@ def dynamic_shapes(spec: ModelSpec, args: tuple[Any, ...], kwargs: Mapping[str, 
 def bind_sizes(graph: fx.Graph, spec: ModelSpec) -> Symbols:
     """Have the graph read its sizes from ``item_size`` nodes, in place; returns the symbol of each."""
     symbols: dict[str, sympy.Symbol] = {}
+    values: dict[str, torch.SymInt] = {}
     placeholders = [node for node in graph.nodes if node.op == "placeholder"]
     for node, each in zip(placeholders, spec.inputs, strict=True):
         for dimension, label in each.dynamic.items():
-            symbols[label] = expression(node.meta["val"].shape[int(dimension)])
+            values[label] = node.meta["val"].shape[int(dimension)]
+            symbols[label] = expression(values[label])
     if not symbols:
         return {}
     with graph.inserting_before(next(iter(graph.nodes))):
-        sources = {symbol: _size_node(graph, label) for label, symbol in sorted(symbols.items())}
+        sources = {symbol: _size_node(graph, label, values[label]) for label, symbol in sorted(symbols.items())}
     for node in list(graph.nodes):
         value = node.meta.get("val")
         if node.target is item_size or not isinstance(value, torch.SymInt):
@@ -61,6 +64,8 @@ def bind_sizes(graph: fx.Graph, spec: ModelSpec) -> Symbols:
             with graph.inserting_before(node):
                 proxies = {symbol: fx.Proxy(source) for symbol, source in sources.items()}
                 found = sympy_interp(PythonReferenceAnalysis, proxies, wanted)
+            if isinstance(found, fx.Proxy):
+                found.node.meta.setdefault("val", value)
             node.replace_all_uses_with(found.node if isinstance(found, fx.Proxy) else found)
             graph.erase_node(node)
     return symbols
@@ -77,5 +82,19 @@ def concrete(numbers: tuple[int | torch.SymInt, ...], symbols: Symbols, sizes: M
     return tuple(n if isinstance(n, int) else int(n.node.expr.xreplace(values)) for n in numbers)
 
 
-def _size_node(graph: fx.Graph, label: str) -> fx.Node:
-    return graph.create_node("call_function", item_size, (label,), name=f"size_{label}")
+def at_largest(value: Any, symbols: Symbols, sizes: Mapping[str, int]) -> Any:
+    """A node's value with its sizes filled in: a fake tensor of that shape, or a number; anything else as it is."""
+    values = {symbol: sympy.Integer(sizes[label]) for label, symbol in symbols.items()}
+    if isinstance(value, torch.SymInt):
+        return int(value.node.expr.xreplace(values))
+    if not symbols or not isinstance(value, FakeTensor):
+        return value
+    with value.fake_mode:
+        shape, stride = (concrete(numbers, symbols, sizes) for numbers in (tuple(value.shape), value.stride()))
+        return torch.empty_strided(shape, stride, dtype=value.dtype, device=value.device)
+
+
+def _size_node(graph: fx.Graph, label: str, value: torch.SymInt) -> fx.Node:
+    node = graph.create_node("call_function", item_size, (label,), name=f"size_{label}")
+    node.meta = {"val": value}
+    return node

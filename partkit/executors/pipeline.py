@@ -23,11 +23,12 @@ from partkit.capture import Capture
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.executors.protocol import RankContext, Trace
+from partkit.executors.stage_forms import StageForms
 from partkit.executors.stage_runner import StageRunner
 from partkit.executors.stage_stream import StageStream
 from partkit.items import ItemForm
 from partkit.machine import num_cores
-from partkit.stages import StageGraph, cut_plan, materialise
+from partkit.stages import StageGraph, cut_plan
 from partkit.transport.host import HostFeed, Source
 from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Place, Wiring, places
@@ -103,7 +104,8 @@ class PipelineExecutor:
             for ring in self._rings:
                 ring.pin()
         inputs, outputs = self._rings
-        self._streams = [StageStream(runner, self._form, inputs, outputs, folder) for runner in self._runners]
+        sizes = SharedRing(folder / "sizes", self._form.sizes, num_slots)
+        self._streams = [StageStream(runner, self._form, (inputs, sizes, outputs), folder) for runner in self._runners]
 
     def stream(self) -> None:
         """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
@@ -149,13 +151,26 @@ class PipelineExecutor:
         device = torch.device("cpu") if compute is None else compute.device
         num_fed = len(stage.model_inputs)
         feed = HostFeed(stage.takes[:num_fed], self._source(captured, stage), self._job.num_slots, compute)
+        receivers = wiring.receivers(place)
+        sizes = self._job.fed.sizes
+        forms = StageForms(
+            stage,
+            captured,
+            read,
+            device,
+            sizes_of=lambda _: sizes,
+            prepare=lambda module: runnable(module, self._job.model),
+        )
+        if stage.symbols:
+            feed.values_of = forms.fed
+            for source, receiver in receivers.items():
+                receiver.values_of = forms.received(source)
         with torch.inference_mode():
             return StageRunner(
                 place,
-                stage,
-                runnable(materialise(stage, captured, read, device), self._job.model),
+                forms,
                 feed=feed,
-                receivers=wiring.receivers(place),
+                receivers=receivers,
                 senders=wiring.senders(place),
                 num_slots=self._job.num_slots,
                 device=device,
@@ -167,7 +182,7 @@ class PipelineExecutor:
         names = [spec.name for spec in captured.spec.inputs]
         wanted = [names.index(name) for name in stage.model_inputs]
         count = self._job.num_inputs if wanted else 0
-        items = [[item_inputs(self._job.model, i, count)[index] for index in wanted] for i in range(count)]
+        items = [[item_inputs(self._job.fed, i, count)[index] for index in wanted] for i in range(count)]
         if self._job.device == "cuda":
             items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
         return lambda item: items[item % count]

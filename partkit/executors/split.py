@@ -23,13 +23,16 @@ class SplitExecutor(PipelineExecutor):
             return
         items = range(2 * self._job.num_slots)
         graphed = self.run(items, keep=True, one_at_a_time=False).outputs
-        captured = [runner.slots.withdraw() for runner in self._runners]
+        self._use_graphs(on=False)
         eager = self.run(items, keep=True, one_at_a_time=False).outputs
         if all(_agree(graphed[item], eager[item]) for item in items):
-            for runner, graphs in zip(self._runners, captured, strict=True):
-                runner.slots.restore(graphs)
+            self._use_graphs(on=True)
         else:
             self.warnings.append("CUDA graphs gave other outputs than eager stages (pytorch#153025): running eagerly")
+
+    def _use_graphs(self, *, on: bool) -> None:
+        for runner in self._runners:
+            runner.slots.use_graphs(on=on)
 
 
 def _agree(one: Leaves, other: Leaves) -> bool:

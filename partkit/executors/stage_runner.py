@@ -13,14 +13,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 
 from partkit.executors.clock import call_s, settle
 from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.stage_forms import StageForms
 from partkit.executors.stage_slots import StageSlots
-from partkit.stages import StageGraph
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.wiring import Place
@@ -38,8 +37,7 @@ class StageRunner:
     def __init__(
         self,
         place: Place,
-        stage: StageGraph,
-        module: Callable[..., Any],
+        forms: StageForms,
         *,
         feed: HostFeed,
         receivers: Mapping[int, Receiver],
@@ -48,15 +46,15 @@ class StageRunner:
         device: torch.device,
         compute: torch.cuda.Stream | None,
     ) -> None:
-        self.place, self.device, self.stage, self.feed, self.num_slots = place, device, stage, feed, num_slots
-        self._compute = compute
+        self.place, self.device, self.stage, self.feed, self.num_slots = place, device, forms.stage, feed, num_slots
+        self.forms, self._compute = forms, compute
         self._trace: Trace | None = None
         self._sink: Sink | None = None
         self._keep = False
         self._due: Mapping[int, float] | None = None
         self._senders = senders
-        self._sources: list[HostFeed | Receiver] = [*([feed] if stage.model_inputs else []), *receivers.values()]
-        self.slots = StageSlots(module, stage, feed, receivers, senders, num_slots=num_slots, compute=compute)
+        self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
+        self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
         if compute is not None:
             self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
             self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
@@ -114,7 +112,7 @@ class StageRunner:
 
     def stage_s(self, *, shared: bool) -> float:
         """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`."""
-        return call_s(lambda: self.slots.run(0), self.device, shared=shared)
+        return call_s(lambda: self.slots.run(0, 0), self.device, shared=shared)
 
     def _begin(self, items: Sequence[int]) -> None:
         self._items = items
@@ -147,12 +145,12 @@ class StageRunner:
         if self._trace is not None and self.stage.model_inputs:
             self._trace.entered.setdefault(item, begin if self._due is None else self._due[item])
         if self._compute is None:
-            self.slots.run(slot)
+            self.slots.run(slot, item)
             if self._trace is not None:
                 self._trace.busy_s += time.perf_counter() - begin
             return
         self._begun[slot].record(self._compute)
-        self.slots.run(slot)
+        self.slots.run(slot, item)
         self._ended[slot].record(self._compute)
 
     def _finish(self, turn: int) -> None:

@@ -1,17 +1,18 @@
 """A stage over K slots: static inputs and outputs, so that an item in one slot never touches another's.
 
-On CUDA each slot has a CUDA graph of the stage that reads the slot's receive buffers and fills its send
-buffers; replaying it costs one launch. On the CPU the same function runs as generated code.
+On CUDA each slot has a CUDA graph of the stage, for each shape of items, that reads the slot's receive buffers and
+fills its send buffers; replaying it costs one launch. On the CPU the same function runs as generated code, and so does
+a stage whose sizes depend on the data, which no CUDA graph can hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 
-from partkit.stages import StageGraph
+from partkit.executors.stage_forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender
 
 
@@ -21,14 +22,16 @@ class Feed(Protocol):
     def tensors(self, slot: int) -> Sequence[torch.Tensor]:
         """The slot's inputs, in the order of ``stage.model_inputs``."""
 
+    def fit(self, slot: int, item: int) -> None:
+        """Give the slot the shapes of an item."""
+
 
 class StageSlots:
-    """A materialised stage bound to the buffers of its edges."""
+    """A stage's forms bound to the buffers of its edges."""
 
     def __init__(
         self,
-        module: Callable[..., Any],
-        stage: StageGraph,
+        forms: StageForms,
         feed: Feed,
         receivers: Mapping[int, Receiver],
         senders: Mapping[int, Sender],
@@ -36,26 +39,35 @@ class StageSlots:
         num_slots: int,
         compute: torch.cuda.Stream | None,
     ) -> None:
-        self._module, self._stage, self._feed, self._compute = module, stage, feed, compute
+        self._forms, self._feed, self._compute = forms, feed, compute
         self._receivers, self._senders = receivers, senders
         self._borrowed = {
             buffer.bytes.untyped_storage().data_ptr() for receiver in receivers.values() for buffer in receiver.slots
         }
         self._outputs: list[dict[str, torch.Tensor]] = [{}] * num_slots
-        self._graphs: list[torch.cuda.CUDAGraph] = []
-        if compute is not None:
-            self._capture_all(num_slots, compute)
+        self._uses_graphs = compute is not None and not forms.stage.depends_on_data
+        if compute is not None and self._uses_graphs:
+            self._pool = torch.cuda.graph_pool_handle()
+            for slot in range(num_slots):
+                self._fit(slot, item=0)
+                self._capture(forms.of(0), slot, compute)
 
-    def run(self, slot: int) -> None:
+    def run(self, slot: int, item: int) -> None:
         """Compute the slot's item and fill its send buffers; on CUDA this only queues the work."""
+        form = self._forms.of(item)
+        for target, sender in self._senders.items():
+            sender.slots[slot].fit(form.stage.sends[target])
         if self._compute is None:
-            self._call(slot)
+            self._call(form, slot)
             return
         with torch.cuda.stream(self._compute):
-            if self._graphs:
-                self._graphs[slot].replay()
-            else:
-                self._call(slot)
+            if not self._uses_graphs:
+                self._call(form, slot)
+                return
+            if slot not in form.graphs:  # the first item of this shape in this slot
+                self._capture(form, slot, self._compute)
+            form.graphs[slot].replay()
+            self._outputs[slot] = form.outputs[slot]
 
     def outputs(self, slot: int) -> dict[str, torch.Tensor]:
         """The model's outputs that this stage gives, by value name, as computed last in the slot."""
@@ -63,42 +75,42 @@ class StageSlots:
 
     def release(self) -> None:
         """Drop the CUDA graphs; must come before the process group is destroyed."""
-        self._graphs.clear()
+        self._forms.release()
 
-    def withdraw(self) -> list[torch.cuda.CUDAGraph]:
-        """Run without CUDA graphs from now on; gives them back for :meth:`restore`."""
-        graphs, self._graphs = self._graphs, []
-        self._graphed_outputs = list(self._outputs)
-        return graphs
+    def use_graphs(self, *, on: bool) -> None:
+        """Run with CUDA graphs or without, where the stage may be in one."""
+        self._uses_graphs = on and self._compute is not None and not self._forms.stage.depends_on_data
 
-    def restore(self, graphs: list[torch.cuda.CUDAGraph]) -> None:
-        """Run with withdrawn graphs again."""
-        self._graphs, self._outputs = graphs, self._graphed_outputs
+    def _fit(self, slot: int, item: int) -> None:
+        """Give the slot's buffers an item's shapes before any item has come."""
+        self._feed.fit(slot, item)
+        for receiver in self._receivers.values():
+            receiver.fit(slot, item)
+        for target, sender in self._senders.items():
+            sender.slots[slot].fit(self._forms.of(item).stage.sends[target])
 
-    def _call(self, slot: int) -> None:
+    def _call(self, form: StageForm, slot: int) -> None:
         inputs = list(self._feed.tensors(slot))
         for receiver in self._receivers.values():
             inputs.extend(receiver.tensors(slot))
-        given = dict(zip(self._stage.gives, self._module(*inputs), strict=True))
+        given = dict(zip(form.stage.gives, form.module(*inputs), strict=True))
         for target, sender in self._senders.items():
-            for value, buffer in zip(self._stage.sends[target], sender.slots[slot].tensors, strict=True):
+            for value, buffer in zip(form.stage.sends[target], sender.slots[slot].tensors, strict=True):
                 buffer.copy_(given[value.name])
-        leaves = [leaf for leaf in self._stage.leaves or () if isinstance(leaf, str) and leaf in given]
-        self._outputs[slot] = {leaf: self._own(given[leaf]) for leaf in leaves}
+        leaves = {leaf: given[leaf] for leaf in form.stage.leaves or () if isinstance(leaf, str) and leaf in given}
+        self._outputs[slot] = {name: self._own(v) for name, v in leaves.items() if isinstance(v, torch.Tensor)}
 
     def _own(self, value: torch.Tensor) -> torch.Tensor:
         """A copy of an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
         return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
-    def _capture_all(self, num_slots: int, compute: torch.cuda.Stream) -> None:
-        """One graph a slot. They share a memory pool: they never run at once, and outputs stay allocated."""
-        pool = torch.cuda.graph_pool_handle()
+    def _capture(self, form: StageForm, slot: int, compute: torch.cuda.Stream) -> None:
+        """The slot's graph. All share a memory pool: they never run at once, and outputs stay allocated."""
         with torch.cuda.stream(compute):
-            for _ in range(3):  # libraries set up their workspaces in the first calls, which a graph cannot hold
-                self._call(0)
+            for _ in range(0 if form.graphs else 3):  # libraries set up their workspaces, which no graph can hold
+                self._call(form, slot)
         compute.synchronize()
-        for slot in range(num_slots):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=compute, capture_error_mode="thread_local"):
-                self._call(slot)
-            self._graphs.append(graph)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=compute, capture_error_mode="thread_local"):
+            self._call(form, slot)
+        form.graphs[slot], form.outputs[slot] = graph, self._outputs[slot]

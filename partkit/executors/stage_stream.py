@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from partkit.executors.stage_runner import StageRunner
-from partkit.items import ItemForm
+from partkit.items import ItemForm, item_sizes
 from partkit.transport.ring import SharedRing
 from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 
@@ -17,12 +17,15 @@ class StageStream:
     """Takes inputs from one ring and gives outputs to another; see :mod:`partkit.pipeline` for the whole way."""
 
     def __init__(
-        self, runner: StageRunner, form: ItemForm, inputs: SharedRing, outputs: SharedRing, folder: Path
+        self, runner: StageRunner, form: ItemForm, rings: tuple[SharedRing, SharedRing, SharedRing], folder: Path
     ) -> None:
+        """``rings`` hold the items' inputs, sizes and outputs."""
+        inputs, sizes, outputs = rings
         names, index = runner.stage.model_inputs, runner.place.index
-        self._runner, self._outputs = runner, outputs
+        self._runner, self._form, self._sizes, self._outputs = runner, form, sizes, outputs
+        runner.forms.sizes_of = self._sizes_of
         self._go = TokenReader(folder / f"go-{index}")
-        runner.feed.take_from(lambda item: [inputs.tensors(item)[name] for name in names])
+        runner.feed.take_from(lambda item: self._fed(inputs, item, names))
         if runner.stage.leaves is not None:
             self._done = TokenWriter(folder / f"done-{index}")
             values = {value.name for value in form.outputs}
@@ -49,7 +52,14 @@ class StageStream:
         runner.finish()
 
     def _give(self, item: int, values: Mapping[str, torch.Tensor]) -> None:
-        slot = self._outputs.tensors(item)
+        slot = self._outputs.tensors_as(item, self._form.outputs_of(self._sizes_of(item)))
         for name, value in self._name_by_value.items():
             slot[name].copy_(values[value])
         self._done.put(ITEM)
+
+    def _sizes_of(self, item: int) -> dict[str, int]:
+        return item_sizes(self._form, self._sizes, item)
+
+    def _fed(self, inputs: SharedRing, item: int, names: Sequence[str]) -> list[torch.Tensor]:
+        tensors = inputs.tensors_as(item, self._form.inputs_of(self._sizes_of(item)))
+        return [tensors[name] for name in names]

@@ -92,8 +92,8 @@ class TorchPipeliningExecutor:
 
     def _group(self, loaded: LoadedModel, first: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a group of items from ``first`` on, joined along the batch."""
-        num_inputs = self._job.num_inputs
-        columns = zip(*(item_inputs(loaded.spec, first + turn, num_inputs) for turn in range(_GROUP)), strict=True)
+        num_inputs, spec = self._job.num_inputs, loaded.spec.resized(self._job.sizes)
+        columns = zip(*(item_inputs(spec, first + turn, num_inputs) for turn in range(_GROUP)), strict=True)
         joined = [torch.cat(column).to(self._context.device) for column in columns]
         return split_arguments(loaded, dict(zip([spec.name for spec in loaded.spec.inputs], joined, strict=True)))
 
@@ -106,7 +106,7 @@ class TorchPipeliningExecutor:
 
     def _split(self, outputs: Any, group: Sequence[int]) -> dict[int, Any]:
         """A group's joined outputs by item."""
-        batch = self._job.model.batch
+        batch = self._job.fed.batch
         leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
         return {
             item: flat_outputs([leaf[turn * batch : (turn + 1) * batch] for leaf in leaves])

@@ -30,8 +30,20 @@ class SlotBuffer:
     """One slot of an edge: a byte buffer and typed tensors over it, one for each value in order."""
 
     def __init__(self, values: Sequence[ValueSpec], device: torch.device) -> None:
-        offsets, total = pack([value.num_bytes for value in values])
+        """``values`` at their largest."""
+        _, total = pack([value.num_bytes for value in values])
         self.bytes = torch.zeros(max(total, 1), dtype=torch.uint8, device=device)
+        self._values: Sequence[ValueSpec] | None = None
+        self.fit(values)
+
+    def fit(self, values: Sequence[ValueSpec]) -> None:
+        """Hold these values from now on: the same ones in other, not larger shapes."""
+        if values is self._values:
+            return
+        offsets, total = pack([value.num_bytes for value in values])
+        self._values = values
+        self.used = self.bytes[: max(total, 1)]
+        """What has to be sent."""
         self.tensors = [
             self.bytes[offset : offset + value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)
             for value, offset in zip(values, offsets, strict=True)

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -41,13 +41,20 @@ class Receiver:
         self, values: Sequence[ValueSpec], channels: Sequence[Channel], num_slots: int, device: torch.device
     ) -> None:
         self.slots = [SlotBuffer(values, device) for _ in range(num_slots)]
+        self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
+        """The values of an item, in its own shapes."""
         self._channels = channels
         self._arrivals: list[Handle | None] = [None] * num_slots
 
     def post(self, slot: int, item: int) -> None:
         """Ask for an item; the slot's former item must have been consumed."""
+        self.fit(slot, item)
         channel = self._channels[item % len(self._channels)]
-        self._arrivals[slot] = channel.receive(slot, self.slots[slot].bytes)
+        self._arrivals[slot] = channel.receive(slot, self.slots[slot].used)
+
+    def fit(self, slot: int, item: int) -> None:
+        """Give the slot the shapes of an item."""
+        self.slots[slot].fit(self.values_of(item))
 
     def wait(self, slot: int) -> None:
         """Order what follows behind the arrival of the slot's item."""
@@ -79,7 +86,7 @@ class Sender:
     def send(self, slot: int, item: int) -> None:
         """Send the slot, once what fills it is done."""
         channel = self._channels[item % len(self._channels)]
-        self._departures[slot] = channel.send(slot, self.slots[slot].bytes)
+        self._departures[slot] = channel.send(slot, self.slots[slot].used)
 
     def drain(self) -> None:
         """Order what follows behind everything that was sent."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from partkit.stages import ValueSpec
+from partkit.transport.buffers import SlotBuffer
 
 Source = Callable[[int], Sequence[torch.Tensor]]
 """Gives an item's input tensors, on the CPU (pinned where they go to a GPU); may block until there are some."""
@@ -20,9 +21,10 @@ class HostFeed:
     ) -> None:
         self._source, self._compute = source, compute
         device = torch.device("cpu") if compute is None else compute.device
-        self._tensors = [
-            [torch.zeros(value.shape, dtype=value.dtype, device=device) for value in values] for _ in range(num_slots)
-        ]
+        self._slots = [SlotBuffer(values, device) for _ in range(num_slots)]
+        self._tensors = [buffer.tensors for buffer in self._slots]
+        self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
+        """The inputs of an item, in its own shapes."""
         self._items = [0] * num_slots
         if compute is not None:
             self._stream = torch.cuda.Stream(compute.device)
@@ -35,8 +37,14 @@ class HostFeed:
     def post(self, slot: int, item: int) -> None:
         """Note which item comes next in the slot; the former must have been consumed."""
         self._items[slot] = item
+        self.fit(slot, item)
         if self._compute is not None:
             self._consumed[slot].record(self._compute)
+
+    def fit(self, slot: int, item: int) -> None:
+        """Give the slot the shapes of an item."""
+        self._slots[slot].fit(self.values_of(item))
+        self._tensors[slot] = self._slots[slot].tensors
 
     def wait(self, slot: int) -> None:
         """Fetch the slot's item; on CUDA make the compute stream wait for the copy."""

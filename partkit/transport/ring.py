@@ -29,16 +29,26 @@ class SharedRing:
             raise MachineError(
                 f"{stride * num_slots} bytes of shared memory cannot be had at {path}: {error}"
             ) from None
-        self._stride, self._values = stride, tuple(values)
-        self._offsets = {value.name: offset for value, offset in zip(values, offsets, strict=True)}
+        self._values, self._stride = values, stride
+        self._offset_by_name = {value.name: offset for value, offset in zip(values, offsets, strict=True)}
+        self._slots = [
+            {
+                value.name: _view(self._bytes[slot * stride + offset :], value)
+                for value, offset in zip(values, offsets, strict=True)
+            }
+            for slot in range(num_slots)
+        ]
 
-    def tensors(self, item: int, values: Sequence[ValueSpec] | None = None) -> dict[str, torch.Tensor]:
-        """The item's values by name, views of the shared memory; ``values``: as large as this item's are."""
+    def tensors(self, item: int) -> dict[str, torch.Tensor]:
+        """The item's values by name: views of the shared memory."""
+        return self._slots[item % self.num_slots]
+
+    def tensors_as(self, item: int, values: Sequence[ValueSpec]) -> dict[str, torch.Tensor]:
+        """The item's values in shapes of its own, not larger than the ring's."""
+        if values is self._values:
+            return self.tensors(item)
         start = item % self.num_slots * self._stride
-        return {
-            value.name: _view(self._bytes[start + self._offsets[value.name] :], value)
-            for value in (self._values if values is None else values)
-        }
+        return {value.name: _view(self._bytes[start + self._offset_by_name[value.name] :], value) for value in values}
 
     def pin(self) -> None:
         """Register the memory with CUDA: copies need no staging and overlap. Raises :class:`MachineError`."""

@@ -23,7 +23,7 @@ def test_the_result_is_shown_on_stdout_and_the_work_on_stderr(partkit, library):
 def test_options_reach_the_library(partkit, library):
     partkit(
         *("run", PLAN, "--items", "5", "--seconds", "2.5", "--no-check", "--device", "cpu", "--threads", "1"),
-        *("--mode", "latency", "--port", "29400", "--allow-code"),
+        *("--mode", "latency", "--port", "29400", "--allow-code", "--batch", "2", "--devices", "0,0"),
     )
     plan, options, _ = library.asked["run_plan"]
     assert plan == Plan.load(PLAN)
@@ -36,7 +36,9 @@ def test_options_reach_the_library(partkit, library):
         "mode": "latency",
         "port": 29400,
         "allow_code": True,
-        "devices": None,
+        "devices": (0, 0),
+        "sizes": {"batch": 2},
+        "rate_per_s": None,
     }
 
 

@@ -14,6 +14,7 @@ from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refus
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.model import ModelSpec
     from partkit.plan import Plan
     from partkit.result import Comparison
 
@@ -22,6 +23,8 @@ DEFAULT_EXECUTORS = "single,replicas,pipeline,split,dispatch,fsdp,deepspeed"
 ROUNDS, SECONDS_PER_ROUND = 9, 2.0
 QUICK_ROUNDS, QUICK_SECONDS_PER_ROUND = 3, 0.5
 CPU_STAGES = 2
+WITHOUT_CAPTURE = frozenset({"single", "dispatch"})
+"""Executors that need no graph, and so also run a model that torch.export cannot capture."""
 
 
 def compare(
@@ -72,9 +75,10 @@ def compare(
     else:
         from partkit.compare import CompareOptions, compare_executors
 
-        plan, plan_path, typed = _plan(given, building, planning, machine, output)
+        names = tuple(name.strip() for name in executors.split(",") if name.strip())
+        plan, plan_path, typed = _plan(given, names, building, planning, machine, output)
         options = CompareOptions(
-            executors=tuple(name.strip() for name in executors.split(",") if name.strip()),
+            executors=names,
             rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
             seconds_per_round=QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND,
             device=machine.device.value,
@@ -116,7 +120,12 @@ def _joined(paths: list[str], *, allow_mixed: bool) -> Comparison:
 
 
 def _plan(
-    given: list[str], building: ModelOptions, planning: PlanOptions, machine: MachineOptions, output: Output
+    given: list[str],
+    executors: tuple[str, ...],
+    building: ModelOptions,
+    planning: PlanOptions,
+    machine: MachineOptions,
+    output: Output,
 ) -> tuple[Plan, Path, bool]:
     """The plan, its file, and whether the person typed the model's name (which is consent to its code)."""
     from partkit.files import load_document
@@ -137,6 +146,9 @@ def _plan(
             refuse(building, model, "plan")
             refuse(planning, model, "plan")
             return document, Path(model), False
+    elif WITHOUT_CAPTURE.issuperset(executors):
+        plan = _uncaptured_plan(building.spec(model), planning, machine, output)
+        return plan, write_plan(plan, None, output), True
     profile = profile_of(model, building, machine, output)
     plan = plan_for(profile, planning, machine, output)
     return plan, write_plan(plan, None, output), not is_file(model)
@@ -147,3 +159,16 @@ def _num_stages(machine: MachineOptions) -> int:
     from partkit.machine import num_cuda_devices, resolve_device
 
     return num_cuda_devices() if resolve_device(machine.device.value) == "cuda" else CPU_STAGES
+
+
+def _uncaptured_plan(spec: ModelSpec, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
+    """Whole modules over as many devices as stages are asked for: nothing is captured or profiled."""
+    from partkit.machine import resolve_device
+    from partkit.uncaptured import uncaptured_plan
+    from partkit.workflow import machine_cluster
+
+    num_devices = planning.num_stages or _num_stages(machine)
+    device = resolve_device(machine.device.value)
+    with output.progress() as progress:
+        cluster = machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+    return uncaptured_plan(spec, cluster)

@@ -41,6 +41,8 @@ def run(
     devices: Annotated[
         str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
     ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item, of a --dynamic batch plan.")] = None,
+    seq: Annotated[int | None, typer.Option(min=1, help="Sequence length, of a --dynamic seq plan.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
@@ -78,6 +80,7 @@ def run(
         allow_code=allow_code,
         rate_per_s=rate,
         devices=None if devices is None else _devices(devices),
+        sizes={label: size for label, size in (("batch", batch), ("seq", seq)) if size is not None},
     )
     plan = Plan.load(path)
     if inputs is not None or outputs is not None:
