@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partkit.errors import PartkitError, UnsupportedError
+from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import require_executor
 from partkit.launch import WorkerGroup
 from partkit.machine import num_cores
@@ -99,6 +99,9 @@ def compare_executors(
             tell("Comparing", number, options.rounds)
             _round(contenders, random.Random(options.seed * 1000 + number))
         tell("Comparing", options.rounds, options.rounds)
+        for contender in contenders:
+            if contender.group is not None:
+                contender.group.ask_to_stop()
     return _comparison(plan, contenders, options, load_before)
 
 
@@ -157,7 +160,7 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
     try:
         yield
     except PartkitError as error:
-        contender.status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
+        contender.status = "failed" if isinstance(error, RankFailedError) else "unsupported"
         contender.reason = str(error)
         if contender.group is not None:
             contender.group.close()
