@@ -103,12 +103,12 @@ def find_traffic(graph: Graph, cluster: Cluster, assignment: Assignment) -> Traf
     pairs = np.unique(graph.use_source[crossing] * num_stages + target[crossing])
     value, target = pairs // num_stages, pairs % num_stages
     source = assignment.stage_of[value]
-    latency_s, seconds_by_byte = _stage_links(cluster, assignment)
+    latency_s, seconds_by_byte = stage_links(cluster, assignment)
     time_s = latency_s[source, target] + graph.output_bytes[value] * seconds_by_byte[source, target]
     return Traffic(value, source, target, time_s)
 
 
-def _stage_links(cluster: Cluster, assignment: Assignment) -> tuple[FloatArray, FloatArray]:
+def stage_links(cluster: Cluster, assignment: Assignment) -> tuple[FloatArray, FloatArray]:
     """Latency and seconds by byte for each ordered pair of stages: the worst of their replicas' links."""
     num_stages = assignment.num_stages
     latency_s = np.full((num_stages, num_stages), cluster.link.latency_s)

@@ -57,6 +57,19 @@ class Graph:
         is_input[self.use_target] = False
         return is_input
 
+    def operands_of(self, node: int) -> IntArray:
+        """Places in the uses where ``node`` is the consumer."""
+        first, last = np.searchsorted(self._targets_in_order, [node, node + 1])
+        return self._uses_by_target[first:last]
+
+    @cached_property
+    def _uses_by_target(self) -> IntArray:
+        return np.argsort(self.use_target, kind="stable")
+
+    @cached_property
+    def _targets_in_order(self) -> IntArray:
+        return self.use_target[self._uses_by_target]
+
     def digraph(self) -> nx.DiGraph:
         """The placed nodes' uses as a networkx graph over node numbers."""
         graph = nx.DiGraph()

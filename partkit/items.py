@@ -9,10 +9,10 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture
+from partkit.capture import Capture, has_known_shape
 from partkit.errors import UsageError
 from partkit.model import InputSpec
-from partkit.stages import ValueSpec, value_spec
+from partkit.stages import ValueSpec, largest_spec
 
 
 class ItemForm:
@@ -21,7 +21,7 @@ class ItemForm:
     def __init__(self, captured: Capture) -> None:
         nodes = captured.nodes
         self.specs = captured.spec.inputs
-        self.inputs: tuple[ValueSpec, ...] = tuple(value_spec(nodes[spec.name]) for spec in self.specs)
+        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
         """What an item's slot holds of the inputs, in the order of the model's call."""
         output = next(node for node in captured.graph.nodes if node.op == "output")
         self.output_node: str = output.name
@@ -31,12 +31,13 @@ class ItemForm:
         """The model's flat outputs: a value's name, or a constant as it is."""
         given = {leaf.name: leaf for leaf in leaves if isinstance(leaf, fx.Node)}
         for name, node in given.items():
-            if not isinstance(node.meta.get("val"), torch.Tensor):
+            if not isinstance(node.meta.get("val"), torch.Tensor) or not has_known_shape(node):
                 raise UsageError(
-                    f"{captured.spec.source} returns a number ({name}) that is known only at run time",
-                    hint="return it as a tensor",
+                    f"{captured.spec.source} returns {name}, which is a number or a size known only when it runs, and "
+                    "no slot of shared memory can be made for it",
+                    hint="return it as a tensor of known shape",
                 )
-        self.outputs: tuple[ValueSpec, ...] = tuple(value_spec(node) for node in given.values())
+        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
         """What an item's slot holds of the outputs, each value once."""
         self._out_spec = captured.out_spec
 

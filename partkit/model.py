@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from partkit.document import Record
+from partkit.errors import UsageError
 
 
 class InputSpec(Record):
@@ -16,8 +19,16 @@ class InputSpec(Record):
     range: tuple[float, float] | None = None
     """Half-open range that synthetic values are drawn from; None: 0 to 1 for integers, normal for floats."""
 
+    dynamic: dict[str, str] = Field(default_factory=dict)
+    """Dimensions that vary from item to item, ``{"0": "batch", "1": "seq"}``: ``shape`` has the largest sizes."""
+
     def __str__(self) -> str:
         return f"{self.name}={'x'.join(str(size) for size in self.shape)}:{self.dtype}"
+
+    def resized(self, sizes: Mapping[str, int]) -> InputSpec:
+        """The same input with other values for its varying dimensions."""
+        shape = [sizes.get(self.dynamic.get(str(place), ""), size) for place, size in enumerate(self.shape)]
+        return self.model_copy(update={"shape": tuple(shape)})
 
 
 class ModelSpec(Record):
@@ -25,6 +36,10 @@ class ModelSpec(Record):
 
     source: str = "graph:unnamed"
     dtype: str = "float32"
+    tf32: bool = False
+    """Float32 matrix products and convolutions may round their operands to TF32 (CUDA)."""
+    compiled: bool = False
+    """Stages go through torch.compile (Inductor)."""
     structure_sha256: str | None = None
     """Digest of the captured graph: operations, shapes, dtypes and parameter names. None for a bare graph."""
     inputs: tuple[InputSpec, ...] = ()
@@ -48,3 +63,24 @@ class ModelSpec(Record):
     def is_graph(self) -> bool:
         """True for a graph from elsewhere, which can be planned but not run."""
         return self.source.startswith("graph:")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The largest value of each size that varies, by its label."""
+        return {label: each.shape[int(place)] for each in self.inputs for place, label in each.dynamic.items()}
+
+    def resized(self, sizes: Mapping[str, int]) -> ModelSpec:
+        """The same model fed with other sizes. Raises :class:`UsageError` for a size that is fixed or too large."""
+        for label, wanted in sizes.items():
+            largest = self.sizes.get(label)
+            if largest is None:
+                raise UsageError(
+                    f"--{label} {wanted} has no effect: the plan of {self.source} is for fixed shapes",
+                    hint=f"plan it again with '--dynamic {label}'",
+                )
+            if not 1 <= wanted <= largest:
+                raise UsageError(
+                    f"--{label} {wanted} is out of range: {self.source} was planned for 1 to {largest}",
+                    hint=f"plan it again with '--dynamic {label} --{label} {wanted}'",
+                )
+        return self.model_copy(update={"inputs": tuple(each.resized(sizes) for each in self.inputs)})

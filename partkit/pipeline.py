@@ -42,6 +42,7 @@ def open_pipeline(
     *,
     device: str = "auto",
     threads: int | None = None,
+    devices: tuple[int, ...] | None = None,
     max_in_flight: int | None = None,
     allow_code: bool = False,
     timeout_s: float = 600.0,
@@ -49,11 +50,12 @@ def open_pipeline(
     """Start a plan's ranks and leave them waiting for items; use it in a ``with`` statement.
 
     ``max_in_flight`` bounds the items between :meth:`Pipeline.map`'s input and its output (default: what the
-    stages' slots hold). ``timeout_s``: an output that takes longer is a failure. ``allow_code`` as for
+    stages' slots hold). ``devices`` replaces the plan's, one for each stage (or replica); one given twice hosts both.
+    ``timeout_s``: an output that takes longer is a failure. ``allow_code`` as for
     ``partkit run``. Raises :class:`MachineError` where the plan's devices are missing,
     :class:`RankFailedError` where a rank ends while loading.
     """
-    job = job_of(plan, "pipeline", RunOptions(device=device, threads=threads, allow_code=allow_code))
+    job = job_of(plan, "pipeline", RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code))
     return Pipeline(job.model_copy(update={"timeout_s": timeout_s}), max_in_flight)
 
 
@@ -72,7 +74,8 @@ class Pipeline:
         try:
             loading = self._group.post("load")
             captured = capture_job_model(job, load_job_model(job))  # meanwhile, for the structure of items
-            self._form = ItemForm(captured)
+            self.form = ItemForm(captured)
+            """What items and outputs look like."""
             self._group.collect(loading)
             self._open_channels()
         except BaseException as error:
@@ -103,6 +106,10 @@ class Pipeline:
             )
         return self._map(iter(items))
 
+    def pids(self) -> dict[int, int]:
+        """Process id by rank."""
+        return self._group.pids()
+
     def close(self) -> None:
         """End the ranks; nothing is left running. Safe to call twice."""
         if not self._is_open:
@@ -127,10 +134,10 @@ class Pipeline:
             while has_more or self._num_got < self._num_put:
                 num_waiting = self._num_put - self._num_got
                 if num_waiting and (not has_more or num_waiting == self._num_slots or self._is_there()):
-                    yield self._form.rebuild(self._get())
+                    yield self.form.rebuild(self._get())
                     continue
                 for index, item in numbered:
-                    self._put(self._form.bind(item, index))
+                    self._put(self.form.bind(item, index))
                     break
                 else:
                     has_more = False
@@ -194,8 +201,8 @@ class Pipeline:
             for place in self._places:
                 os.mkfifo(folder / f"go-{place.index}")
                 os.mkfifo(folder / f"done-{place.index}")
-            self._inputs = SharedRing(folder / "inputs", self._form.inputs, self._num_slots)
-            self._outputs = SharedRing(folder / "outputs", self._form.outputs, self._num_slots)
+            self._inputs = SharedRing(folder / "inputs", self.form.inputs, self._num_slots)
+            self._outputs = SharedRing(folder / "outputs", self.form.outputs, self._num_slots)
             self._go = [TokenWriter(folder / f"go-{place.index}", waits=False) for place in self._places]
             returning = self._returning_places()
             self._done = [TokenReader(folder / f"done-{place.index}", waits=False) for place in returning]
@@ -207,7 +214,7 @@ class Pipeline:
     def _returning_places(self) -> list[Place]:
         """The places that return the model's output, by replica."""
         assert self._job.plan is not None
-        last = self._job.plan.stage_by_node[self._form.output_node]
+        last = self._job.plan.stage_by_node[self.form.output_node]
         return [place for place in self._places if place.stage == last]
 
     def _close_channels(self) -> None:

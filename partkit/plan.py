@@ -36,6 +36,8 @@ class Stage(Record):
     compute_s: float = Field(default=0.0, ge=0)
     period_s: float = Field(default=0.0, ge=0)
     sends: tuple[Send, ...] = ()
+    recomputes: tuple[str, ...] = ()
+    """Nodes of earlier stages that this one computes again because receiving their values would take longer."""
 
 
 class Prediction(Record):
@@ -181,3 +183,8 @@ class Plan(Document):
     def stage_by_node(self) -> dict[str, int]:
         """Stage index of each placed node."""
         return {name: stage.index for stage in self.stages for name in stage.nodes}
+
+    @property
+    def recomputes_by_stage(self) -> dict[int, frozenset[str]]:
+        """What each stage computes again."""
+        return {stage.index: frozenset(stage.recomputes) for stage in self.stages}

@@ -30,6 +30,9 @@ class Node(Record):
     output_bytes: int = Field(default=0, ge=0)
     free: bool = False
     """Depends on no model input: rebuilt on each stage that uses it, never sent, in no stage of a plan."""
+    repeatable: bool = False
+    """Gives the same value wherever its operands are, and reads no parameter: a later stage may compute it again
+    rather than receive it."""
     group: str | None = None
     """Nodes with the same group go to the same stage."""
 
@@ -79,7 +82,13 @@ class Profile(Document):
 
     @property
     def sha256(self) -> str:
-        """Digest of everything but provenance."""
+        """Digest of everything but provenance; fields younger than the first version count where they are set."""
         data = self.to_data()
         del data["provenance"]
+        for node in data["nodes"]:
+            if not node["repeatable"]:
+                del node["repeatable"]
+        for each in data["model"]["inputs"]:
+            if not each["dynamic"]:
+                del each["dynamic"]
         return digest(data)

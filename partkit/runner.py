@@ -25,6 +25,12 @@ from partkit.transport.wiring import places
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
 
+TF32_TOLERANCE = 1e-2
+"""The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
+
+SCHEDULED = ("pipeline", "split")
+"""Executors whose items can arrive at random times."""
+
 _CHECKED_ITEMS = 4
 _WARM_ITEMS = 6
 _MIN_ITEMS = 12
@@ -48,6 +54,8 @@ class RunOptions:
     port: int | None = None
     allow_code: bool = False
     latency_items: int = _P95_ITEMS
+    rate_per_s: float | None = None
+    """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
     timeout_s: float = 600.0
     """Longest that ranks may take over one order before they are ended."""
     streams: int = 1
@@ -65,6 +73,10 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
     """
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
+    if options.rate_per_s is not None and plan.executor not in SCHEDULED:
+        raise UsageError(
+            f"items cannot arrive at a rate with {plan.executor}", hint=f"use {' or '.join(SCHEDULED)}, or leave it out"
+        )
     if started_by_launcher():
         group = join(job)
         if group is None:
@@ -94,6 +106,8 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
     warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply["warnings"] for reply in loaded))]
     if options.check and not can_check:
         warnings.append("outputs were not checked: the ranks are on several hosts")
+    if options.rate_per_s is not None:
+        warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return _result(plan, group.job, check, measured, environment, warnings)
 
 
@@ -195,15 +209,16 @@ def make_reference(job: Job, tell: Progress) -> Path:
 
 def check_outputs(group: Ranks, reference: Path | None) -> Check:
     """Compare a group's outputs with the reference's."""
-    dtype = group.job.model.dtype
+    spec = group.job.model
+    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
     if reference is None:
-        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=None)
+        return Check(max_abs_diff=None, tolerance=allowed, passed=None)
     replies = group.call("check", items=_CHECKED_ITEMS, path=str(reference))
     told = [reply for reply in replies if "matches" in reply]
     if not told:
-        return Check(max_abs_diff=None, tolerance=TOLERANCES[dtype], passed=False)
+        return Check(max_abs_diff=None, tolerance=allowed, passed=False)
     largest = max(reply["max_abs"] for reply in told)
-    tolerance = TOLERANCES[dtype] * max(1.0, largest)
+    tolerance = allowed * max(1.0, largest)
     differences = [reply["max_abs_diff"] for reply in told]
     worst = None if None in differences else max(differences)
     passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance
@@ -228,12 +243,23 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
     replies = group.call("stage")
     stage_s = {int(place): seconds for reply in replies for place, seconds in reply["seconds"].items()}
     rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
+    if options.rate_per_s is not None:
+        return _measure_at_rate(group, options, options.rate_per_s, stage_s)
     items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.model.batch))
     runs = group.call("run", items=items)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
     single = group.call("run", items=num_single, one_at_a_time=True)
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(single))
+
+
+def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage_s: dict[int, float]) -> Measured:
+    """Items that arrive as a Poisson process; their latency counts from the arrival, queueing included."""
+    per_s = rate_per_s / group.job.model.batch
+    items = options.items or max(_MIN_ITEMS, math.ceil(per_s * (options.seconds or _SECONDS)))
+    runs = group.call("run", items=items, rate_per_s=per_s)
+    samples_per_s, steady_per_s = overall_rate(runs, group.job)
+    return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(runs))
 
 
 def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:

@@ -5,20 +5,25 @@
     stage 1:    a -> b -> c               returns the model's output leaves
 
 A stage's graph is copied node by node and runs as generated code, never in an interpreter. Free nodes are
-copied to every stage that uses them and folded to constants when the stage is given its weights.
+copied to every stage that uses them and folded to constants when the stage is given its weights. So are nodes
+that the plan has a stage recompute rather than receive, except that they are computed for each item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx
 
-from partkit.capture import Capture
+from partkit.capture import Capture, has_known_shape, is_repeatable
+from partkit.capture.clean import drop_mask, hides_nothing, mask_of
+from partkit.capture.sizes import Symbols, concrete, item_size
 from partkit.errors import MismatchError
+from partkit.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -62,46 +67,114 @@ class StageGraph:
     leaves: tuple[Any, ...] | None
     tensor_names: tuple[str, ...]
     free: frozenset[str]
+    symbols: Symbols
+
+    def at(self, sizes: Mapping[str, int]) -> StageGraph:
+        """The stage with what crosses its edges as large as it is for given sizes; ``cut`` gives the largest."""
+        if not self.symbols:
+            return self
+        given = dict(zip(self.gives, self.graph.output_node().args[0], strict=True))  # type: ignore[arg-type]
+        taken = {node.name: node for node in self.graph.find_nodes(op="placeholder")}
+
+        def resized(value: ValueSpec) -> ValueSpec:
+            return value_spec({**taken, **given}[value.name], self.symbols, sizes)
+
+        def edges(values_by_stage: Mapping[int, tuple[ValueSpec, ...]]) -> dict[int, tuple[ValueSpec, ...]]:
+            return {stage: tuple(resized(value) for value in values) for stage, values in values_by_stage.items()}
+
+        takes = tuple(resized(value) for value in self.takes)
+        return replace(self, takes=takes, receives=edges(self.receives), sends=edges(self.sends))
 
 
-def cut(captured: Capture, stage_by_node: Mapping[str, int], num_stages: int) -> tuple[StageGraph, ...]:
+def cut(
+    captured: Capture,
+    stage_by_node: Mapping[str, int],
+    num_stages: int,
+    *,
+    recomputes: Mapping[int, Set[str]] | None = None,
+) -> tuple[StageGraph, ...]:
     """Split a captured graph into stages.
 
     ``stage_by_node`` names every node that is neither free nor a parameter, the inputs and ``output``
-    included. Raises :class:`MismatchError` where the names are not those of the graph.
+    included. What a stage uses of another is sent to it, except nodes that ``recomputes`` names for it: those it
+    computes again. Raises :class:`MismatchError` where the names are not those of the graph, and for a node that
+    would not give the same value again.
     """
     _check_names(captured, stage_by_node)
-    sends: list[dict[int, dict[str, ValueSpec]]] = [{} for _ in range(num_stages)]
-    for node in captured.graph.nodes:
-        if node.name not in stage_by_node:
-            continue
-        here = stage_by_node[node.name]
-        for user in node.users:
-            there = stage_by_node[user.name]
-            if there != here:
-                sends[here].setdefault(there, {})[node.name] = value_spec(node)
-    builders = [_StageBuilder(captured, stage_by_node, index) for index in range(num_stages)]
-    frozen = [{to: tuple(values.values()) for to, values in sorted(edges.items())} for edges in sends]
+    again = {stage: _repeatable(captured, names) for stage, names in (recomputes or {}).items()}
+    computed, crossing = _follow(captured, stage_by_node, again)
+    sends: list[dict[int, tuple[ValueSpec, ...]]] = [{} for _ in range(num_stages)]
+    for source, target in sorted(crossing):
+        names = crossing[source, target]
+        sends[source][target] = tuple(largest_spec(captured, node) for node in captured.graph.nodes if node in names)
+    builders = [_StageBuilder(captured, stage_by_node, index, computed[index]) for index in range(num_stages)]
     return tuple(
         builder.build(
-            frozen[builder.index],
-            {s: frozen[s][builder.index] for s in range(num_stages) if builder.index in frozen[s]},
+            sends[builder.index],
+            {s: sends[s][builder.index] for s in range(num_stages) if builder.index in sends[s]},
         )
         for builder in builders
     )
 
 
-def value_spec(node: fx.Node) -> ValueSpec:
+def cut_plan(captured: Capture, plan: Plan) -> tuple[StageGraph, ...]:
+    """The stages of a plan; raises what :func:`cut` raises."""
+    return cut(captured, plan.stage_by_node, len(plan.stages), recomputes=plan.recomputes_by_stage)
+
+
+def _follow(
+    captured: Capture, stage_by_node: Mapping[str, int], again: Mapping[int, Set[fx.Node]]
+) -> tuple[dict[int, set[fx.Node]], dict[tuple[int, int], set[fx.Node]]]:
+    """Backwards from the result: what each stage must compute, and what crosses from stage to stage."""
+    computed: dict[int, set[fx.Node]] = defaultdict(set)
+    crossing: dict[tuple[int, int], set[fx.Node]] = defaultdict(set)
+    waiting = [(node, stage_by_node[node.name]) for node in captured.graph.nodes if node.op == "output"]
+    while waiting:
+        node, stage = waiting.pop()
+        if node in computed[stage]:
+            continue
+        computed[stage].add(node)
+        for operand in node.all_input_nodes:
+            owner = stage_by_node.get(operand.name, stage)  # free nodes and parameters are wherever they are used
+            if owner != stage and operand not in again.get(stage, ()):
+                crossing[owner, stage].add(operand)
+                waiting.append((operand, owner))
+            else:
+                waiting.append((operand, stage))
+    return computed, crossing
+
+
+def _repeatable(captured: Capture, names: Set[str]) -> set[fx.Node]:
+    nodes = captured.nodes
+    for name in sorted(names):
+        if name not in nodes or not is_repeatable(nodes[name]):
+            raise MismatchError(
+                f"the plan recomputes {name!r} of {captured.spec.source}, which gives no such value again",
+                hint="leave it out of 'recomputes', or re-plan with 'partkit plan'",
+            )
+    return {nodes[name] for name in names}
+
+
+def value_spec(node: fx.Node, symbols: Symbols, sizes: Mapping[str, int]) -> ValueSpec:
     """Shape and dtype of a node's value. Raises :class:`MismatchError` for a value that is no tensor."""
     value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, torch.Tensor) or not has_known_shape(node):
+        what = (
+            f"a {type(value).__name__}" if not isinstance(value, torch.Tensor) else "of a size known only when it runs"
+        )
         raise MismatchError(
-            f"the cut would send {node.name}, which is a {type(value).__name__} and not a tensor",
+            f"the cut would send {node.name}, which is {what} and not a tensor of known shape",
             hint="move the cut by a node, or re-plan with 'partkit plan'",
         )
-    shape = tuple(int(size) for size in value.shape)
-    layout = torch.empty_strided(shape, value.stride(), dtype=value.dtype, device="meta")
+    shape = concrete(tuple(value.shape), symbols, sizes)
+    strides = concrete(value.stride(), symbols, sizes)
+    layout = torch.empty_strided(shape, strides, dtype=value.dtype, device="meta")
     return ValueSpec(node.name, shape, value.dtype, torch.empty_like(layout).stride())
+
+
+def largest_spec(captured: Capture, node: fx.Node) -> ValueSpec:
+    """The value at the largest sizes that the model was captured for."""
+    return value_spec(node, captured.symbols, captured.spec.sizes)
 
 
 def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:
@@ -118,8 +191,8 @@ def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:
 class _StageBuilder:
     """Copies one stage's nodes into a graph of their own."""
 
-    def __init__(self, captured: Capture, stage_by_node: Mapping[str, int], index: int) -> None:
-        self.captured, self.stage_by_node, self.index = captured, stage_by_node, index
+    def __init__(self, captured: Capture, stage_by_node: Mapping[str, int], index: int, computed: Set[fx.Node]) -> None:
+        self.captured, self.stage_by_node, self.index, self.computed = captured, stage_by_node, index, computed
         self.graph = fx.Graph()
         self.copies: dict[fx.Node, fx.Node] = {}
         self.takes: list[ValueSpec] = []
@@ -142,7 +215,7 @@ class _StageBuilder:
                 flat = node.args[0]
                 assert isinstance(flat, tuple | list)
                 self.leaves = tuple(self._copy(leaf).name if isinstance(leaf, fx.Node) else leaf for leaf in flat)
-            elif node.op != "placeholder":
+            elif node in self.computed and node.op != "placeholder":
                 self._copy(node)
         return self._finish(sends, receives, tuple(node.name for node in model_inputs))
 
@@ -151,10 +224,10 @@ class _StageBuilder:
         copy.name = node.name  # as the capture has it, also where it is a Python builtin
         copy.meta = {"val": node.meta.get("val")}
         self.copies[node] = copy
-        self.takes.append(value_spec(node))
+        self.takes.append(largest_spec(self.captured, node))
 
     def _copy(self, node: fx.Node) -> fx.Node:
-        """The stage's copy of a node, made now if it is free, a parameter or its turn has come."""
+        """The stage's copy of a node, made now if it is free, a parameter, recomputed, or its turn has come."""
         if node not in self.copies:
             for needed in node.all_input_nodes:
                 self._copy(needed)
@@ -185,6 +258,7 @@ class _StageBuilder:
             leaves=self.leaves,
             tensor_names=tuple(str(n.target) for n in self.graph.nodes if n.op == "get_attr"),
             free=frozenset(copy.name for node, copy in self.copies.items() if node.name in self.captured.free),
+            symbols=self.captured.symbols,
         )
 
 
@@ -192,15 +266,44 @@ class _StageBuilder:
 
 
 def materialise(
-    stage: StageGraph, captured: Capture, read: Callable[[str], torch.Tensor], device: torch.device
+    stage: StageGraph,
+    captured: Capture,
+    read: Callable[[str], torch.Tensor],
+    device: torch.device,
+    *,
+    sizes: Mapping[str, int] | None = None,
 ) -> fx.GraphModule:
     """The stage as a callable GraphModule on ``device``, with only its own tensors.
 
     ``read`` gives a parameter or buffer by name on the CPU. Free nodes are computed here, once; a parameter
-    that only they read is not kept.
+    that only they read is not kept. Where sizes vary the module is for ``sizes`` only, the largest by default.
     """
+    folded = _fold(stage, captured, read, device, sizes or captured.spec.sizes)
     graph, values = fx.Graph(), dict[str, Any]()
-    copies: dict[fx.Node, fx.Node] = {}
+    copies: dict[fx.Node, Any] = {}
+    for node in stage.graph.nodes:
+        if node in folded:
+            continue
+        for needed in node.all_input_nodes:
+            if needed in folded and needed not in copies:
+                copies[needed] = _held(graph, values, needed.name, folded[needed])
+        mask = mask_of(node)
+        copies[node] = graph.node_copy(node, lambda n: copies[n])
+        if node.op == "call_function":
+            copies[node].args, copies[node].kwargs = _on(device, copies[node].args), _on(device, copies[node].kwargs)
+        if captured.symbols and mask in folded and hides_nothing(folded[mask]):
+            drop_mask(copies[node])
+    return fx.GraphModule(values, graph, class_name=f"Stage{stage.index}")
+
+
+def _fold(
+    stage: StageGraph,
+    captured: Capture,
+    read: Callable[[str], torch.Tensor],
+    device: torch.device,
+    sizes: Mapping[str, int],
+) -> dict[fx.Node, Any]:
+    """Values of everything in the stage that no item changes."""
     folded: dict[fx.Node, Any] = {}
     with torch.inference_mode():
         for node in stage.graph.nodes:
@@ -208,21 +311,21 @@ def materialise(
                 folded[node] = captured.submodules[str(node.target)]
             elif node.op == "get_attr":
                 folded[node] = read(str(node.target)).to(device)
+            elif node.target is item_size:
+                folded[node] = sizes[str(node.args[0])]
             elif node.name in stage.free:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: folded[n])
                 folded[node] = node.target(*_on(device, args), **_on(device, kwargs))
-    for node in stage.graph.nodes:
-        if node in folded:
-            continue
-        for needed in node.all_input_nodes:
-            if needed in folded and needed not in copies:
-                attribute = f"held_{len(values)}"
-                values[attribute] = folded[needed]
-                copies[needed] = graph.create_node("get_attr", attribute, name=needed.name)
-        copies[node] = graph.node_copy(node, lambda n: copies[n])
-        if node.op == "call_function":
-            copies[node].args, copies[node].kwargs = _on(device, copies[node].args), _on(device, copies[node].kwargs)
-    return fx.GraphModule(values, graph, class_name=f"Stage{stage.index}")
+    return folded
+
+
+def _held(graph: fx.Graph, values: dict[str, Any], name: str, value: Any) -> Any:
+    """A constant as a stage's graph refers to it: a number by itself, anything else as an attribute."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    attribute = f"held_{len(values)}"
+    values[attribute] = value
+    return graph.create_node("get_attr", attribute, name=name)
 
 
 def _on(device: torch.device, arguments: Any) -> Any:

@@ -26,8 +26,8 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
-from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
-from partkit.executors.protocol import Leaves, StreamingExecutor, Trace
+from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
+from partkit.executors.protocol import Leaves, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.job import Job
 from partkit.launch import Failure, Reply, connect, serve, write_failure
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
@@ -76,6 +76,8 @@ class Worker:
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
         torch.set_num_threads(job.threads)
+        torch.set_float32_matmul_precision("high" if job.model.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = job.model.tf32
         timeout = timedelta(seconds=job.timeout_s)
         backend = "cpu:gloo,cuda:nccl" if job.device == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
@@ -150,11 +152,15 @@ class Worker:
         """Seconds of each place that this rank hosts."""
         return {"seconds": {str(place): seconds for place, seconds in self._ready().stage_s().items()}}
 
-    def _run(self, items: int, one_at_a_time: bool = False) -> Reply:
+    def _run(self, items: int, one_at_a_time: bool = False, rate_per_s: float | None = None) -> Reply:
         """A timed run; rates of this rank's own outputs."""
         for sampler in self._samplers.values():
             sampler.start()
-        trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
+        if rate_per_s is None:
+            trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
+        else:
+            scheduled = cast("ScheduledExecutor", self._ready())
+            trace = scheduled.run_at_rate(range(items), rate_per_s=rate_per_s, seed=0)
         uses = self._device_uses()
         reply: Reply = {
             "begin": trace.begin,
@@ -168,7 +174,7 @@ class Worker:
             "peak_bytes": max(use["peak_bytes"] for use in uses),
             "host_peak_bytes": host_peak_bytes(),
         }
-        if one_at_a_time:
+        if one_at_a_time or rate_per_s is not None:
             reply |= {"entered_at": list(trace.entered.items()), "finished_at": list(trace.finished.items())}
         return reply
 
@@ -210,7 +216,7 @@ class Worker:
         (whole,) = cut(captured, dict.fromkeys(placed, 0), 1)
         module = materialise(whole, captured, tensor_reader(loaded, captured), device)
         inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
-        measured = measure_nodes(module, inputs)
+        measured = measure_nodes(module, inputs, as_run=runnable(module, job.model))
         settle(device)
         on_cuda = device.type == "cuda"
         name = torch.cuda.get_device_name(device) if on_cuda else describe_environment()["cpu"]

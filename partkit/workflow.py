@@ -7,13 +7,18 @@ import socket
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from partkit.archive import archive_module
 from partkit.capture import capture
 from partkit.cluster import Cluster, Device, Link, PairLink
 from partkit.document import digest
+from partkit.errors import UsageError
 from partkit.job import DeviceType, Job
 from partkit.kept import find_kept, keep_profile, kept_path
 from partkit.launch import WorkerGroup
@@ -25,7 +30,7 @@ from partkit.profilers.analytic import analytic_times
 from partkit.profilers.assemble import assemble
 from partkit.profilers.nominal import NominalDevice, nominal_device
 from partkit.progress import Progress, silent
-from partkit.sources import load_model
+from partkit.sources import load_model, parse_model
 from partkit.transport.probe import fit_link
 
 _UNCACHED = ("py:", "pt2:", "hf:")
@@ -33,8 +38,10 @@ _UNCACHED = ("py:", "pt2:", "hf:")
 
 
 def profile_model(
-    spec: ModelSpec,
+    model: ModelSpec | str | nn.Module,
     *,
+    example_inputs: Any = (),
+    example_kwargs: Mapping[str, Any] | None = None,
     device: str = "auto",
     threads: int | None = None,
     refresh: bool = False,
@@ -43,11 +50,15 @@ def profile_model(
 ) -> Profile:
     """Measure a model's operations on this machine, in a process of its own with ``threads`` threads (default 1).
 
+    ``model`` is a spec, a name as on the command line, or any ``nn.Module`` in eval mode with the positional
+    ``example_inputs`` (a tuple, or the one input) and keyword ``example_kwargs`` of a call: a module is exported
+    and saved in the cache, where the ranks of a plan find it.
     ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
     without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
     measures again. Raises :class:`UsageError` for a device without known figures.
     """
     tell = progress or silent
+    spec = _spec_of(model, example_inputs, example_kwargs)
     if analytic is not None:
         return _analytic_profile(spec, nominal_device(analytic), tell)
     job = Job(executor="profile", model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
@@ -66,6 +77,15 @@ def profile_model(
     if key is not None:
         profile.save(kept_path(key))
     return profile
+
+
+def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
+    if isinstance(model, nn.Module):
+        args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        return archive_module(model, args, kwargs or {}, kept_path("modules"))
+    if kwargs or not isinstance(inputs, tuple) or inputs:
+        raise UsageError("example inputs are for an nn.Module", hint="a named model has its own: leave them out")
+    return parse_model(model) if isinstance(model, str) else model
 
 
 def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:

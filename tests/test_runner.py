@@ -139,3 +139,22 @@ def test_devices_of_another_number_than_stages_are_refused() -> None:
     assert str(raised.value) == (
         "3 devices were given for a plan of 2 places; give one for each stage (and replica), as in --devices 0,1"
     )
+
+
+def test_latency_at_a_rate_counts_from_the_arrival() -> None:
+    plan = plan_of("bert-tiny", 2)
+    slow, flooded = (
+        run_plan(plan, RunOptions(device="cpu", items=30, check=False, rate_per_s=rate)) for rate in (20.0, 1e6)
+    )
+    assert slow is not None
+    assert flooded is not None
+    assert slow.samples_per_s < 30
+    assert flooded.samples_per_s > slow.samples_per_s
+    assert flooded.latency_s.p95 > 1.3 * flooded.latency_s.p50  # the queue grows all the time
+    assert any("arrived at random" in warning for warning in slow.warnings)
+
+
+def test_a_rate_is_refused_where_items_cannot_wait_for_it() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2, executor="fsdp"), RunOptions(device="cpu", rate_per_s=5.0))
+    assert str(raised.value) == ("items cannot arrive at a rate with fsdp; use pipeline or split, or leave it out")

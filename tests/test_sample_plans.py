@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from partkit.plan import Plan
-from partkit.stages import cut
+from partkit.stages import cut_plan
 from tests.planned import captured_model
 
 PLANS = sorted((Path(__file__).parent.parent / "plans").glob("*.json"))
@@ -18,6 +18,6 @@ def test_every_sample_plan_cuts_the_model_that_it_names(path: Path) -> None:
     plan = Plan.load(path)
     captured = captured_model(plan.model.source)
     assert captured.spec.structure_sha256 == plan.model.structure_sha256
-    stages = cut(captured, plan.stage_by_node, len(plan.stages))
+    stages = cut_plan(captured, plan)
     planned = [{send.to: set(send.values) for send in stage.sends} for stage in plan.stages]
     assert [{to: {v.name for v in values} for to, values in stage.sends.items()} for stage in stages] == planned

@@ -107,7 +107,14 @@ _WAV2VEC2 = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
-_SWIN = {"image_size": 64, "patch_size": 4, "embed_dim": 16, "depths": [2, 2, 2], "num_heads": [2, 4, 8]}
+_SWIN = {
+    "image_size": 64,
+    "patch_size": 4,
+    "window_size": 4,
+    "embed_dim": 16,
+    "depths": [2, 2, 2],
+    "num_heads": [2, 4, 8],
+}
 _RESNET = {"embedding_size": 8, "hidden_sizes": [16, 32, 48, 64], "depths": [2, 2, 2, 2], "num_labels": 10}
 _CONVNEXT = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1], "image_size": 64, "num_labels": 10}
 

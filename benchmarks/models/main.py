@@ -16,10 +16,13 @@ from architectures import ARCHITECTURES, Architecture, modules  # noqa: E402
 
 from partkit.cluster import Cluster, Device, Link  # noqa: E402
 from partkit.errors import PartkitError  # noqa: E402
+from partkit.job import Job  # noqa: E402
+from partkit.launch import WorkerGroup  # noqa: E402
 from partkit.plan import Plan  # noqa: E402
 from partkit.planners import PlanRequest, plan_as_asked  # noqa: E402
 from partkit.profile import Profile  # noqa: E402
-from partkit.runner import TOLERANCES, RunOptions, run_plan  # noqa: E402
+from partkit.progress import silent  # noqa: E402
+from partkit.runner import TOLERANCES, RunOptions, check_outputs, job_of, make_reference  # noqa: E402
 from partkit.sources import parse_model  # noqa: E402
 from partkit.units import format_bytes  # noqa: E402
 from partkit.workflow import profile_model  # noqa: E402
@@ -55,10 +58,13 @@ def row(architecture: Architecture, folder: Path) -> tuple[list[str], bool]:
         return [f"not captured: {error}", *[""] * 5], False
     seconds = profile.provenance.get("capture_s", time.perf_counter() - begin)
     cells, works = [str(len(profile.nodes)), f"{seconds:.1f} s"], True
+    reference: Path | None = None
     for num_stages in NUM_STAGES:
         try:
             plan = plan_of(profile, num_stages)
-            told, agrees = split_result(plan)
+            job = job_of(plan, "pipeline", RunOptions(device="cpu", allow_code=True))
+            reference = reference or make_reference(job, silent)
+            told, agrees = split_result(job, reference)
             cells += [told, ", ".join(map(format_bytes, bytes_at_cuts(plan)))]
         except PartkitError as error:
             cells += [str(error), ""]
@@ -74,17 +80,17 @@ def plan_of(profile: Profile, num_stages: int) -> Plan:
     return plan_as_asked(profile, cluster, PlanRequest(num_stages=num_stages, exact_num_stages=True))
 
 
-def split_result(plan: Plan) -> tuple[str, bool]:
-    """Run the plan's pipeline and tell its largest difference to the unsplit model."""
-    options = RunOptions(device="cpu", items=6, latency_items=1, allow_code=True)
-    result = run_plan(plan, options)
-    assert result is not None
-    worst = result.check.max_abs_diff
-    if worst is None or not result.check.passed:
+def split_result(job: Job, reference: Path) -> tuple[str, bool]:
+    """Run the job's pipeline and tell its largest difference to the unsplit model's outputs."""
+    with WorkerGroup(job) as group:
+        group.call("load")
+        check = check_outputs(group, reference)
+    worst = check.max_abs_diff
+    if worst is None or not check.passed:
         return f"DIFFERS by {worst}", False
     if worst == 0:
         return "same bits", True
-    largest = result.check.tolerance / TOLERANCES[plan.model.dtype]  # of the outputs, or 1 where that is more
+    largest = check.tolerance / TOLERANCES[job.model.dtype]  # of the outputs, or 1 where that is more
     relative = worst / largest
     return f"{relative:.1e} relative", relative <= LARGEST_RELATIVE
 

@@ -2,6 +2,7 @@
 
 python benchmarks/planner/main.py            everything (about 8 minutes on 2 cores)
 python benchmarks/planner/main.py --peers    ratios to peers and to the bound
+python benchmarks/planner/main.py --exact    gap to the exact contiguous optimum, searched without any pruning
 python benchmarks/planner/main.py --scaling  time and peak memory, 100 to 20,000 nodes
 python benchmarks/planner/main.py --targets  the times that the design asks for
 """
@@ -28,8 +29,13 @@ from partkit.graph import Graph, build_graph  # noqa: E402
 from partkit.plan import Plan  # noqa: E402
 from partkit.planners import PlanRequest, make_plan  # noqa: E402
 from partkit.planners.outcome import compact  # noqa: E402
-from partkit.planners.problem import make_problem  # noqa: E402
+from partkit.planners.problem import Problem, make_problem  # noqa: E402
 from partkit.profile import Profile  # noqa: E402
+
+CASES = ((4, True), (8, False))
+"""Stages, and whether traffic overlaps compute."""
+MAX_EXACT = 4_000
+"""Downsets up to which the exact optimum is searched without pruning."""
 
 TARGETS = [
     ("chain, 200 nodes, 16 stages, exact", "chain", 200, 16, 0, 0.020),
@@ -52,6 +58,8 @@ def main() -> None:
         print_targets()
     if not wanted or "--scaling" in wanted:
         print_scaling()
+    if not wanted or "--exact" in wanted:
+        print_exact()
     if not wanted or "--peers" in wanted:
         print_peers()
 
@@ -65,7 +73,7 @@ def print_peers() -> None:
     print("|---|" + "---|" * (7 + len(names)))
     worst = float("inf")
     for name, profile in all_instances():
-        for num_stages, overlap in ((4, True), (8, False)):
+        for num_stages, overlap in CASES:
             plan, seconds = _timed_plan(profile, num_stages, overlap)
             ratios = [entry.period_s / plan.prediction.period_s for entry in plan.alternatives]
             cells = [f"{ratio:.3f}" for ratio in ratios]
@@ -111,6 +119,43 @@ def _score(graph: Graph, profile: Profile, owner: np.ndarray, num_stages: int, o
     problem = make_problem(profile, box(num_stages, overlap=overlap), PlanRequest(num_stages=num_stages))
     costs = problem.costs(assignment)
     return costs.period_s, bool((costs.traffic.source > costs.traffic.target).any())
+
+
+def print_exact() -> None:
+    """Each plan against the best over all downsets of the graph, none of them left out beforehand."""
+    print("| instance | stages | overlap | downsets | gap to the exact optimum |\n|---|---|---|---|---|")
+    gaps = []
+    for name, profile in all_instances():
+        for num_stages, overlap in CASES:
+            plan, _ = _timed_plan(profile, num_stages, overlap)
+            problem = make_problem(profile, box(num_stages, overlap=overlap), PlanRequest(num_stages=num_stages))
+            count, exact_s = _exact_period(problem)
+            cell = f"over {MAX_EXACT:,}: not searched"
+            if exact_s is not None:
+                gaps.append(max(plan.prediction.period_s / exact_s - 1, 0.0))
+                cell = f"{gaps[-1]:.4%}"
+            print(f"| {name} | {num_stages} | {'yes' if overlap else 'no'} | {count} | {cell} |", flush=True)
+    zero = sum(gap < 1e-9 for gap in gaps)
+    print(
+        f"\n{zero} of {len(gaps)} plans with at most {MAX_EXACT:,} downsets meet the exact contiguous optimum; ", end=""
+    )
+    print(f"largest gap {max(gaps):.4%}\n")
+
+
+def _exact_period(problem: Problem) -> tuple[str, float | None]:
+    """Number of downsets, and a bound that no contiguous plan goes below; None where they are too many."""
+    from partkit.planners import traffic_search
+    from partkit.planners.downset_tables import downset_cuts
+    from partkit.planners.downsets import enumerate_downsets
+    from partkit.planners.solve import solve
+
+    members = enumerate_downsets(problem.all_blocks, MAX_EXACT)
+    if members is None:
+        return f"over {MAX_EXACT:,}", None
+    traffic_search.MAX_VISITS = 100_000  # without a plan to start from it needs more than a planner should
+    found = solve(problem, downset_cuts(problem.all_blocks, members, problem.best_link, num_slots=None), "ideals")
+    assert found is not None
+    return f"{len(members):,}", found.bound
 
 
 def print_targets() -> None:

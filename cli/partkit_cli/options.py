@@ -46,11 +46,17 @@ class ModelOptions:
 
     batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item.")] = None
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length.")] = None
+    dynamic: Annotated[
+        list[str],
+        typer.Option("--dynamic", metavar="batch|seq", help="Let it vary from 1 to the given size; repeatable."),
+    ] = field(default_factory=list)
     inputs: Annotated[
         list[str],
         typer.Option("--input", metavar="NAME=SHAPE:DTYPE", help="An input, as name=1x128:int64; repeatable."),
     ] = field(default_factory=list)
     dtype: Annotated[str, typer.Option(help="Parameter dtype.")] = "float32"
+    tf32: Annotated[bool, typer.Option("--tf32", help="Let float32 products use TF32 (CUDA).")] = False
+    compiled: Annotated[bool, typer.Option("--compile", help="Put stages through torch.compile.")] = False
     seed: Annotated[int, typer.Option(help="Seed of random weights and inputs.")] = 1
     task: Annotated[str | None, typer.Option(help="transformers head, as masked-lm or causal-lm.")] = None
     trust_remote_code: Annotated[
@@ -61,16 +67,18 @@ class ModelOptions:
         """The model that ``model`` names, with these options."""
         from partkit.sources import parse_model
 
-        return parse_model(
+        spec = parse_model(
             model,
             batch=self.batch,
             seq=self.seq,
+            dynamic=tuple(self.dynamic),
             inputs=tuple(self.inputs),
             dtype=self.dtype,
             seed=self.seed,
             task=self.task,
             trust_remote_code=self.trust_remote_code,
         )
+        return spec.model_copy(update={"tf32": self.tf32, "compiled": self.compiled})
 
 
 @dataclass(frozen=True)
@@ -183,7 +191,7 @@ def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
     )
 
 
-_FLAGS = {"inputs": "--input", "pins": "--pin", "caps": "--cap"}
+_FLAGS = {"compiled": "--compile", "inputs": "--input", "pins": "--pin", "caps": "--cap"}
 
 
 def refuse(options: ModelOptions | PlanOptions, path: str, kind: str) -> None:

@@ -1,6 +1,31 @@
 """Capture: an nn.Module and example inputs -> one clean graph."""
 
-from partkit.capture.captured import Capture, TensorInfo, is_pick, module_path, structure_digest, value_bytes
+from partkit.capture.captured import (
+    Capture,
+    TensorInfo,
+    has_known_shape,
+    is_pick,
+    is_random,
+    is_repeatable,
+    module_path,
+    operation_name,
+    structure_digest,
+    value_bytes,
+    views_up_to_storage,
+)
 from partkit.capture.export import capture
 
-__all__ = ["Capture", "TensorInfo", "capture", "is_pick", "module_path", "structure_digest", "value_bytes"]
+__all__ = [
+    "Capture",
+    "TensorInfo",
+    "capture",
+    "has_known_shape",
+    "is_pick",
+    "is_random",
+    "is_repeatable",
+    "module_path",
+    "operation_name",
+    "structure_digest",
+    "value_bytes",
+    "views_up_to_storage",
+]

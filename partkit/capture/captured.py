@@ -9,8 +9,11 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils import _pytree as pytree
+from torch.utils._sympy.value_ranges import bound_sympy
 
+from partkit.capture.sizes import Symbols, item_size
 from partkit.document import digest
 from partkit.model import ModelSpec
 
@@ -46,6 +49,8 @@ class Capture:
     out_spec: pytree.TreeSpec
     free: frozenset[str] = field(default_factory=frozenset)
     """Names of nodes that depend on no model input."""
+    symbols: Symbols = field(default_factory=dict)
+    """Of the sizes that vary, as they stand in the shapes of ``meta["val"]``; the largest are ``spec.sizes``."""
 
     @property
     def nodes(self) -> dict[str, fx.Node]:
@@ -56,11 +61,16 @@ class Capture:
 def structure_digest(captured: Capture) -> str:
     """SHA-256 over operations, arguments, shapes, dtypes and the names of parameters."""
     lines = [
-        [node.op, node.name, str(node.target), str(node.args), str(node.kwargs), str(_shapes(node))]
+        [node.op, node.name, operation_name(node), str(node.args), str(node.kwargs), str(_shapes(node))]
         for node in captured.graph.nodes
     ]
     tensors = {name: [list(info.shape), str(info.dtype)] for name, info in sorted(captured.tensors.items())}
     return digest([lines, tensors])
+
+
+def operation_name(node: fx.Node) -> str:
+    """The operation of a node, the same in every process."""
+    return "size" if node.target is item_size else str(node.target)
 
 
 def value_bytes(node: fx.Node) -> int:
@@ -80,12 +90,28 @@ def module_path(node: fx.Node) -> str:
     return path.removeprefix("L['self'].").removeprefix("L['self']")
 
 
-def _num_elements(shape: tuple[Any, ...]) -> int:
+def has_known_shape(node: fx.Node) -> bool:
+    """False for a value that is a plain number or has a dimension known only once the model runs."""
+    leaves = pytree.tree_leaves(node.meta.get("val"))
+    return all(
+        isinstance(leaf, torch.Tensor) and not any(free_unbacked_symbols(size) for size in leaf.shape)
+        for leaf in leaves
+    )
+
+
+def _num_elements(shape: tuple[int | torch.SymInt, ...]) -> int:
+    """Elements of a shape at its largest; sizes known only when the model runs and without a limit count as 0."""
     count = 1
     for size in shape:
-        hint = getattr(getattr(size, "node", None), "hint", None)
-        count *= int(hint if hint is not None else size)
+        count *= _largest(size)
     return count
+
+
+def _largest(size: int | torch.SymInt) -> int:
+    if isinstance(size, int):
+        return size
+    upper = bound_sympy(size.node.expr, size.node.shape_env.var_to_range).upper
+    return int(upper) if upper.is_Integer else 0
 
 
 def _shapes(node: fx.Node) -> list[Any]:
@@ -96,3 +122,39 @@ def _shapes(node: fx.Node) -> list[Any]:
 def is_pick(node: fx.Node) -> bool:
     """True for the choice of one element out of an operation's tuple of results."""
     return node.op == "call_function" and node.target is operator.getitem
+
+
+def is_random(node: fx.Node) -> bool:
+    """True for an operation that draws random numbers."""
+    target = node.target
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+
+
+def is_repeatable(node: fx.Node) -> bool:
+    """True for an operation with one tensor as its result, the same each time and wherever its operands are."""
+    return (
+        isinstance(node.target, torch._ops.OpOverload)
+        and isinstance(node.meta.get("val"), torch.Tensor)
+        and not is_random(node)
+    )
+
+
+def views_up_to_storage(node: fx.Node) -> list[fx.Node]:
+    """The operands through which a window on memory sees more than its operand's own elements, nearest first.
+
+    A value crosses between stages by its elements alone; what a view leaves out would be missing behind it.
+    """
+    views: list[fx.Node] = []
+    base = node.all_input_nodes[0]
+    while base.op == "call_function" and not _fills_its_storage(base):
+        views.append(base)
+        base = base.all_input_nodes[0]
+    return views
+
+
+def _fills_its_storage(node: fx.Node) -> bool:
+    value = node.meta["val"]
+    return bool(
+        torch.ops.aten.is_non_overlapping_and_dense(value)
+        and value.numel() * value.itemsize == value.untyped_storage().nbytes()
+    )

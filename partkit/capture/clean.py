@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import fx
 
+from partkit.capture.captured import is_random
+from partkit.capture.sizes import expression, item_size
+
 aten = torch.ops.aten
 
 _DROPOUTS = {aten.dropout.default: 2, aten.feature_dropout.default: 2, aten.alpha_dropout.default: 2}
@@ -44,17 +47,17 @@ def free_nodes(graph: fx.Graph) -> set[fx.Node]:
     free: set[fx.Node] = set()
     for node in graph.nodes:
         if node.op == "get_attr" or (
-            node.op == "call_function" and not _is_random(node) and all(n in free for n in node.all_input_nodes)
+            node.op == "call_function" and not is_random(node) and all(n in free for n in node.all_input_nodes)
         ):
             free.add(node)
     return free
 
 
 def evaluate(node: fx.Node, values: Mapping[str, torch.Tensor]) -> Any:
-    """The value of a free node, computed from real buffers; None where it reads a parameter."""
+    """The value of a free node, computed from real buffers; None where it reads a parameter or a size that varies."""
     memo: dict[fx.Node, Any] = {}
     order = _ancestors(node)
-    if any(n.op == "get_attr" and str(n.target) not in values for n in order):
+    if any(n.target is item_size or (n.op == "get_attr" and str(n.target) not in values) for n in order):
         return None
     for current in order:
         if current.op == "get_attr":
@@ -105,12 +108,7 @@ def _same_layout(node: fx.Node) -> bool:
     before, after = source.meta.get("val"), node.meta.get("val")
     if not (isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor)):
         return False
-    return before.stride() == after.stride()
-
-
-def _is_random(node: fx.Node) -> bool:
-    target = node.target
-    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+    return [expression(n) for n in before.stride()] == [expression(n) for n in after.stride()]
 
 
 def _ancestors(node: fx.Node) -> list[fx.Node]:
@@ -132,18 +130,28 @@ def _drop_open_masks(graph: fx.Graph, values: Mapping[str, torch.Tensor]) -> Non
     free = free_nodes(graph)
     open_by_mask: dict[fx.Node, bool] = {}
     for node in graph.nodes:
-        if node.target is not aten.scaled_dot_product_attention.default:
-            continue
-        mask = _argument(node, 3, "attn_mask")
+        mask = mask_of(node)
         if not isinstance(mask, fx.Node) or mask not in free:
             continue
         if mask not in open_by_mask:
-            open_by_mask[mask] = _is_open(evaluate(mask, values))
+            open_by_mask[mask] = hides_nothing(evaluate(mask, values))
         if open_by_mask[mask]:
-            _set_argument(node, 3, "attn_mask", None)
+            drop_mask(node)
 
 
-def _is_open(mask: object) -> bool:
+def mask_of(node: fx.Node) -> Any:
+    """The mask of an attention; None where it has none."""
+    is_attention = node.target is aten.scaled_dot_product_attention.default
+    return _argument(node, 3, "attn_mask") if is_attention else None
+
+
+def drop_mask(node: fx.Node) -> None:
+    """Let an attention do without its mask."""
+    _set_argument(node, 3, "attn_mask", None)
+
+
+def hides_nothing(mask: object) -> bool:
+    """True for a mask that is all True, or all zero where it is added."""
     if not isinstance(mask, torch.Tensor):
         return False
     return bool(mask.all()) if mask.dtype == torch.bool else not bool(mask.any())

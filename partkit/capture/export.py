@@ -17,12 +17,13 @@ import torch
 from torch import fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from partkit.capture.captured import Capture, TensorInfo, structure_digest
 from partkit.capture.clean import clean
+from partkit.capture.sizes import bind_sizes, dynamic_shapes
 from partkit.errors import CaptureError
 from partkit.sources.loaded import LoadedModel
 from partkit.weights import canonical_names
@@ -32,17 +33,19 @@ def capture(loaded: LoadedModel) -> Capture:
     """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
     with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")  # any nn.LSTM or nn.GRU
         program = loaded.exported if loaded.exported is not None else _export(loaded)
         if _mutates(program):
             program = program.run_decompositions({})
     _refuse_state(program)
     canonical = canonical_names(loaded.module) if loaded.module is not None else {}
     graph, names, submodules = _unlift(program, canonical)
+    symbols = bind_sizes(graph, loaded.spec)
     values = {name: tensor for name, tensor in _real_values(program, canonical).items() if name in names}
     out_spec = program.call_spec.out_spec
     assert out_spec is not None
     tensors = {name: info for name, info in _tensor_infos(program, canonical).items() if name in names}
-    rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec)
+    rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec, symbols=symbols)
     free = clean(graph, values, submodules)
     used = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     captured = replace(
@@ -53,6 +56,11 @@ def capture(loaded: LoadedModel) -> Capture:
     )
     spec = loaded.spec.model_copy(update={"structure_sha256": structure_digest(captured)})
     return replace(captured, spec=spec)
+
+
+def export_program(loaded: LoadedModel) -> ExportedProgram:
+    """The model's exported program as torch.export gives it. Raises :class:`CaptureError`."""
+    return _export(loaded)
 
 
 # --- export -----------------------------------------------------------------------------------------------
@@ -67,15 +75,14 @@ def _export(loaded: LoadedModel) -> ExportedProgram:
         return mode.from_tensor(leaf, static_shapes=True) if isinstance(leaf, torch.Tensor) else leaf
 
     on_meta = any(parameter.is_meta for parameter in module.parameters())
-    args, kwargs = (
-        (pytree.tree_map(fake, loaded.args), pytree.tree_map(fake, loaded.kwargs))
-        if on_meta
-        else (loaded.args, loaded.kwargs)
-    )
+    shapes = dynamic_shapes(loaded.spec, loaded.args, loaded.kwargs)
+    args, kwargs = loaded.args, loaded.kwargs
+    if on_meta and shapes is None:
+        args, kwargs = pytree.tree_map(fake, args), pytree.tree_map(fake, kwargs)
     swap = _fake_parameters(module, mode) if on_meta else contextlib.nullcontext()
     with swap, torch.no_grad():
         try:
-            return torch.export.export(module, args, kwargs, strict=False)
+            return torch.export.export(module, args, kwargs, strict=False, dynamic_shapes=shapes)  # type: ignore[arg-type]
         except Exception as error:
             raise CaptureError(
                 f"torch.export cannot capture {loaded.spec.source}: {_export_cause(error)}",
@@ -158,6 +165,8 @@ def _unlift(
                     attributes[target] = _get_attr(graph, target, node)
                 copies[node] = attributes[target]
                 continue
+            if isinstance(spec.arg, ConstantArgument):
+                continue  # None or a plain number, which the graph holds as a constant wherever it is used
             copies[node] = graph.placeholder(node.name)
             copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
             copies[node].meta = dict(node.meta)

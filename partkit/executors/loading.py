@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -41,6 +42,11 @@ def tensor_reader(loaded: LoadedModel, captured: Capture) -> Callable[[str], tor
     shapes = {name: info.shape for name, info in captured.tensors.items() if name not in constants}
     loaded.weights.check(shapes)
     return lambda name: constants[name] if name in constants else loaded.weights.read(name)
+
+
+def runnable(module: Callable[..., Any], spec: ModelSpec) -> Callable[..., Any]:
+    """A stage as it will run: through torch.compile where the model asks for it, for its one set of shapes."""
+    return torch.compile(module, fullgraph=True, dynamic=False) if spec.compiled else module
 
 
 def item_inputs(spec: ModelSpec, item: int, num_inputs: int) -> list[torch.Tensor]:

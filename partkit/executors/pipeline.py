@@ -10,8 +10,10 @@ process), they take turns as clock ticks on CUDA, one thread queueing all of the
 
 from __future__ import annotations
 
+import itertools
+import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -19,13 +21,13 @@ import torch
 
 from partkit.capture import Capture
 from partkit.executors.clock import settle
-from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, tensor_reader
+from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.executors.protocol import RankContext, Trace
 from partkit.executors.stage_runner import StageRunner
 from partkit.executors.stage_stream import StageStream
 from partkit.items import ItemForm
 from partkit.machine import num_cores
-from partkit.stages import StageGraph, cut, materialise
+from partkit.stages import StageGraph, cut_plan, materialise
 from partkit.transport.host import HostFeed, Source
 from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Place, Wiring, places
@@ -51,7 +53,7 @@ class PipelineExecutor:
         captured = capture_job_model(self._job, loaded)
         self._form = ItemForm(captured)
         read = tensor_reader(loaded, captured)
-        stages = cut(captured, self._plan.stage_by_node, len(self._plan.stages))
+        stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
         wiring = Wiring(stages, self._places, self._context.rank, num_slots=self._job.num_slots, compute=compute)
         for place in self._mine:
@@ -60,17 +62,33 @@ class PipelineExecutor:
 
     def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
         """Run the items that fall to this rank's places; see :class:`Executor`."""
+
+        def one_by_one(trace: Trace) -> None:
+            for item in items:
+                self._pass([item], trace, keep)
+                self._context.barrier()
+
+        return self._timed(one_by_one if one_at_a_time else lambda trace: self._pass(items, trace, keep))
+
+    def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
+        """Run items that arrive at random (Poisson) times, ``rate_per_s`` in the mean; entry is the arrival."""
+        draw = random.Random(seed)
+        arrivals = itertools.accumulate(draw.expovariate(rate_per_s) for _ in items)
+        after_s = dict(zip(items, arrivals, strict=True))
+
+        def on_time(trace: Trace) -> None:
+            self._pass(items, trace, False, {item: trace.begin + offset for item, offset in after_s.items()})
+
+        return self._timed(on_time)
+
+    def _timed(self, work: Callable[[Trace], None]) -> Trace:
+        """A run that begins and ends with every device of every rank idle."""
         trace = Trace()
         self._settle()
         self._context.barrier()
         trace.begin = time.perf_counter()
         with torch.inference_mode():
-            if one_at_a_time:
-                for item in items:
-                    self._pass([item], trace, keep)
-                    self._context.barrier()
-            else:
-                self._pass(items, trace, keep)
+            work(trace)
         self._settle()
         self._context.barrier()
         trace.end = time.perf_counter()
@@ -134,7 +152,7 @@ class PipelineExecutor:
             return StageRunner(
                 place,
                 stage,
-                materialise(stage, captured, read, device),
+                runnable(materialise(stage, captured, read, device), self._job.model),
                 feed=feed,
                 receivers=wiring.receivers(place),
                 senders=wiring.senders(place),
@@ -159,13 +177,13 @@ class PipelineExecutor:
         devices = self._job.device_by_place
         return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
 
-    def _pass(self, items: Sequence[int], trace: Trace, keep: bool) -> None:
+    def _pass(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None = None) -> None:
         """Take items through every place of this rank, with slots filled before and emptied behind."""
         if self._job.device == "cpu" and len(self._runners) > 1:
-            self._pass_in_threads(items, trace, keep)
+            self._pass_in_threads(items, trace, keep, due)
             return
         for runner in self._runners:
-            runner.start(items, trace, keep=keep)
+            runner.start(items, trace, keep=keep, due=due)
         first = min((runner.place.stage for runner in self._runners), default=0)
         lags = [runner.place.stage - first for runner in self._runners]
         for tick in range(max((lag + r.num_turns for lag, r in zip(lags, self._runners, strict=True)), default=0)):
@@ -175,7 +193,7 @@ class PipelineExecutor:
         for runner in self._runners:
             runner.finish()
 
-    def _pass_in_threads(self, items: Sequence[int], trace: Trace, keep: bool) -> None:
+    def _pass_in_threads(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None) -> None:
         def work(runner: StageRunner) -> None:
             with torch.inference_mode():
                 for turn in range(runner.num_turns):
@@ -183,7 +201,7 @@ class PipelineExecutor:
                 runner.finish()
 
         for runner in self._runners:
-            runner.start(items, trace, keep=keep)
+            runner.start(items, trace, keep=keep, due=due)
         with ThreadPoolExecutor(len(self._runners)) as threads:
             done, _ = wait([threads.submit(work, runner) for runner in self._runners], return_when=FIRST_EXCEPTION)
             for future in done:

@@ -63,6 +63,13 @@ class StreamingExecutor(Protocol):
         """Take items as they are told of, until the end is."""
 
 
+class ScheduledExecutor(Protocol):
+    """An executor whose items can arrive at random times."""
+
+    def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
+        """Run items that arrive as a Poisson process, ``rate_per_s`` items in the mean; entry is the arrival."""
+
+
 class Executor(Protocol):
     """One way of running a model. Every rank makes the same calls in the same order."""
 

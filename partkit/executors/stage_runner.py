@@ -25,6 +25,9 @@ from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.wiring import Place
 
+_LOOK_S = 2e-5
+"""How often a rank that waits for an arrival looks whether an item has ended."""
+
 Sink = Callable[[int, Mapping[str, torch.Tensor]], None]
 """Takes an item's output values by name, complete, on this place's device; they last until it returns."""
 
@@ -50,6 +53,7 @@ class StageRunner:
         self._trace: Trace | None = None
         self._sink: Sink | None = None
         self._keep = False
+        self._due: Mapping[int, float] | None = None
         self._senders = senders
         self._sources: list[HostFeed | Receiver] = [*([feed] if stage.model_inputs else []), *receivers.values()]
         self.slots = StageSlots(module, stage, feed, receivers, senders, num_slots=num_slots, compute=compute)
@@ -57,8 +61,12 @@ class StageRunner:
             self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
             self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
 
-    def start(self, items: Sequence[int], trace: Trace, *, keep: bool) -> None:
-        """Begin a run over this place's share of ``items``: ask for the first K."""
+    def start(self, items: Sequence[int], trace: Trace, *, keep: bool, due: Mapping[int, float] | None = None) -> None:
+        """Begin a run over this place's share of ``items``: ask for the first K.
+
+        ``due`` gives each item's arrival (``time.perf_counter()``), before which it does not enter.
+        """
+        self._due = due
         self._begin([item for item in items if item % self.place.num_replicas == self.place.replica])
         self._trace, self._keep, self._sink = trace, keep, None
         self.learn(len(self._items))
@@ -66,7 +74,7 @@ class StageRunner:
     def open(self, sink: Sink) -> None:
         """Begin a run over items without end, of which :meth:`learn` tells; outputs go to ``sink``."""
         self._begin(range(self.place.replica, sys.maxsize, self.place.num_replicas))
-        self._trace, self._keep, self._sink = None, False, sink
+        self._trace, self._keep, self._sink, self._due = None, False, sink, None
 
     def learn(self, count: int) -> None:
         """``count`` more items will come: ask for those that have a slot."""
@@ -81,8 +89,9 @@ class StageRunner:
     def step(self, turn: int) -> None:
         """Take one item through the stage; turns come in order."""
         slot, item = turn % self.num_slots, self._items[turn]
-        if self._compute is not None and turn >= self.num_slots:
+        if self._compute is not None and self._num_finished <= turn - self.num_slots:
             self._finish(turn - self.num_slots)
+        self._await_arrival(item)
         for source in self._sources:
             source.wait(slot)
         for sender in self._senders.values():
@@ -118,10 +127,25 @@ class StageRunner:
                 source.post(self._num_posted % self.num_slots, self._items[self._num_posted])
             self._num_posted += 1
 
+    def _await_arrival(self, item: int) -> None:
+        """Wait until an item is due, seeing meanwhile the ends of items under way."""
+        if self._due is None or not self.stage.model_inputs:
+            return
+        while (left_s := self._due[item] - time.perf_counter()) > 0:
+            oldest = self._num_finished
+            if (
+                self._compute is not None
+                and oldest < self._num_stepped
+                and self._ended[oldest % self.num_slots].query()
+            ):
+                self._finish(oldest)
+            else:
+                time.sleep(min(left_s, _LOOK_S) if self._compute is not None else left_s)
+
     def _run(self, slot: int, item: int) -> None:
         begin = time.perf_counter()
         if self._trace is not None and self.stage.model_inputs:
-            self._trace.entered.setdefault(item, begin)
+            self._trace.entered.setdefault(item, begin if self._due is None else self._due[item])
         if self._compute is None:
             self.slots.run(slot)
             if self._trace is not None:

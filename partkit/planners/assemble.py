@@ -9,12 +9,14 @@ from partkit.graph import Graph
 from partkit.model import ModelSpec
 from partkit.module_paths import block_of
 from partkit.plan import Prediction, Send, Stage
+from partkit.sending import Sending
 
 
-def plan_stages(graph: Graph, assignment: Assignment, costs: Costs, *, num_slots: int) -> tuple[Stage, ...]:
-    """The stages of a plan with all their figures. O(nodes + uses)."""
-    param_bytes = stage_param_bytes(graph, assignment)
-    peak_bytes = stage_peak_bytes(graph, assignment, costs.traffic, num_slots=num_slots)
+def plan_stages(graph: Graph, assignment: Assignment, sending: Sending, *, num_slots: int) -> tuple[Stage, ...]:
+    """The stages of a plan with all their figures, what they recompute included. O(nodes + uses)."""
+    costs = sending.costs
+    param_bytes = stage_param_bytes(sending.graph, sending.assignment)
+    peak_bytes = stage_peak_bytes(sending.graph, sending.assignment, costs.traffic, num_slots=num_slots)
     stages = []
     for index, devices in enumerate(assignment.devices):
         members = [graph.nodes[node] for node in np.flatnonzero(assignment.stage_of == index).tolist()]
@@ -28,14 +30,15 @@ def plan_stages(graph: Graph, assignment: Assignment, costs: Costs, *, num_slots
                 peak_bytes=round(peak_bytes[index]),
                 compute_s=float(costs.compute_s[index]),
                 period_s=float(costs.stage_period_s[index]),
-                sends=_sends(graph, costs, index),
+                sends=_sends(sending, index),
+                recomputes=tuple(graph.nodes[node].name for node, stage in sending.copies if stage == index),
             )
         )
     return tuple(stages)
 
 
-def _sends(graph: Graph, costs: Costs, stage: int) -> tuple[Send, ...]:
-    traffic = costs.traffic
+def _sends(sending: Sending, stage: int) -> tuple[Send, ...]:
+    traffic, graph = sending.costs.traffic, sending.graph
     mine = traffic.source == stage
     sends = []
     for target in np.unique(traffic.target[mine]).tolist():

@@ -7,11 +7,15 @@ from dataclasses import replace
 from partkit.planners import ideals, orders
 from partkit.planners.bounds import simple_bound
 from partkit.planners.outcome import Outcome, value_of
+from partkit.planners.placing import place
 from partkit.planners.problem import TOLERANCE, Problem
 
 
 def plan(problem: Problem) -> Outcome | None:
-    """The best of several orders, then, unless that meets its bound, the exact search where it is small enough."""
+    """The best of several orders, then, unless that meets its bound, the exact search where it is small enough.
+
+    Where devices or links differ, other orders of the devices are tried last.
+    """
     outcome = orders.plan(problem)
     if outcome is not None:
         value = value_of(problem, outcome)
@@ -19,4 +23,5 @@ def plan(problem: Problem) -> Outcome | None:
             outcome.covers_all and value <= outcome.bound * (1 + TOLERANCE)
         ):
             return replace(outcome, detail="the plan meets its lower bound")
-    return ideals.improve(problem, outcome)
+    outcome = ideals.improve(problem, outcome)
+    return None if outcome is None else place(problem, outcome)

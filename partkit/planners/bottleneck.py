@@ -24,8 +24,8 @@ from partkit.planners.cuts import Cuts
 from partkit.planners.problem import Problem
 
 _ROWS_AT_ONCE = 64
-_MAX_STATE_ENTRIES = 1_000_000_000
-"""States times table entries that a programme may take: about ten seconds."""
+_MAX_STATE_ENTRIES = 300_000_000
+"""States times table entries that a programme may take: about three seconds."""
 
 Tables = list[FloatArray]
 """One table [end, start] for each kind of device."""
@@ -102,11 +102,11 @@ class Solver:
                 if previous >= 0 and (previous > 0) == any(before):
                     yield (previous, before), kind, replicas
 
-    def _pin_mask(self, stage: int, rows: slice) -> BoolArray | None:
+    def _pin_mask(self, stage: int, rows: slice, starts: slice) -> BoolArray | None:
         if not self.problem.request.pins:
             return None
         off_pin = self.cuts.off_pin(stage)
-        mask: BoolArray = off_pin[rows, None] != off_pin[None, : rows.stop]
+        mask: BoolArray = off_pin[rows, None] != off_pin[None, starts]
         return mask
 
     def is_final(self, state: State) -> bool:
@@ -162,19 +162,20 @@ class Solver:
         threshold: float | None,
         cost: Tables | None,
     ) -> FloatArray:
-        """Value of ending at each of ``rows`` by one stage from each start."""
-        limit = self.limit[kind][rows, : rows.stop]
+        """Value of ending at each of ``rows`` by one stage from each start that the rows' first one may have."""
+        starts = slice(int(self.cuts.first_start[rows.start]), rows.stop)
+        limit = self.limit[kind][rows, starts]
         if replicas > 1:
             limit = limit / replicas
-        start = reached[: rows.stop]
+        start = reached[starts]
         if cost is None:
             table = np.maximum(limit, start)
         else:
             assert threshold is not None
             table = np.where(
-                limit <= min(threshold, np.finfo(np.float64).max), cost[kind][rows, : rows.stop] + start, np.inf
+                limit <= min(threshold, np.finfo(np.float64).max), cost[kind][rows, starts] + start, np.inf
             )
-        mask = self._pin_mask(before[0], rows)
+        mask = self._pin_mask(before[0], rows, starts)
         if mask is not None:
             table[mask] = np.inf
         return table
@@ -224,7 +225,7 @@ class Reached:
                 table = solver.extended(rows, self.value[before], before, kind, replicas, self.threshold, self.cost)
                 start = int(table[0].argmin())
                 if table[0, start] <= target:
-                    found = before, start, kind, replicas
+                    found = before, start + int(solver.cuts.first_start[end]), kind, replicas
                     break
         assert found is not None, "the programme's value has no origin"
         return found

@@ -13,6 +13,7 @@ from partkit.planners.coarse import MAX_BLOCKS, solve_coarsely
 from partkit.planners.cuts import chain_cuts
 from partkit.planners.outcome import Outcome
 from partkit.planners.problem import Problem
+from partkit.planners.shares import longest_stage_s
 from partkit.planners.solve import solve
 
 
@@ -50,7 +51,8 @@ def _solve_blocks(
     order = make_order(blocks)
     if blocks.num_blocks > MAX_BLOCKS:
         return solve_coarsely(problem, blocks, order, planner, num_slots=num_slots)
-    cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots)
+    longest_s = np.inf if with_memory else longest_stage_s(problem, blocks, order)
+    cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots, longest_s=longest_s)
     outcome = solve(problem, cuts, planner, check_peaks=with_memory)
     in_order = bool((np.diff(blocks.block_of) >= 0).all())
     covers_all = blocks.is_chain and (in_order or not with_memory)

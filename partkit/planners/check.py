@@ -16,6 +16,7 @@ from partkit.planners.pins import pinned_nodes
 from partkit.planners.problem import TOLERANCE
 from partkit.planners.ties import find_ties
 from partkit.profile import Profile
+from partkit.sending import Aim, Sending, cheapest_sending, with_copies
 from partkit.units import format_bytes
 
 _ROUNDING = 10.0 ** (1 - Plan.digits)
@@ -41,8 +42,9 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
     if faults:
         raise FormatError("the plan does not fit its profile: " + "; ".join(faults), hint="edit it or plan again")
     assignment = assignment_of_plan(plan, graph)
-    costs = evaluate(graph, plan.cluster, assignment)
-    stages = plan_stages(graph, assignment, costs, num_slots=plan.constraints.num_slots)
+    sending = cheapest_sending(graph, plan.cluster, assignment, _aim(plan))
+    costs = sending.costs
+    stages = plan_stages(graph, assignment, sending, num_slots=plan.constraints.num_slots)
     fresh = plan.model_copy(
         update={
             "stages": stages,
@@ -67,6 +69,14 @@ def assignment_of_plan(plan: Plan, graph: Graph) -> Assignment:
     stage_by_node = plan.stage_by_node
     stage_of = np.array([stage_by_node[node.name] for node in graph.nodes], dtype=np.int64)
     return Assignment(stage_of, tuple(stage.devices for stage in plan.stages))
+
+
+def sending_of_plan(plan: Plan, graph: Graph) -> Sending:
+    """What crosses in a plan as it stands: it recomputes what it says, and sends the rest."""
+    assignment = assignment_of_plan(plan, graph)
+    copies = [(graph.index_by_name[name], stage) for stage, names in plan.recomputes_by_stage.items() for name in names]
+    found = with_copies(graph, plan.cluster, assignment, copies)
+    return found or Sending(graph, assignment, evaluate(graph, plan.cluster, assignment))
 
 
 def _find_faults(plan: Plan, profile: Profile, graph: Graph) -> list[str]:
@@ -145,11 +155,21 @@ def _tie_faults(plan: Plan, graph: Graph) -> list[str]:
     return faults
 
 
+def _aim(plan: Plan) -> Aim:
+    caps = [[_cap(plan, device) for device in stage.devices] for stage in plan.stages]
+    least = tuple(min(math.inf if cap is None else float(cap) for cap in each) for each in caps)
+    return Aim(plan.objective, plan.constraints.num_slots, least)
+
+
+def _cap(plan: Plan, device: int) -> int | None:
+    return plan.constraints.memory_caps_bytes.get(str(device), plan.cluster.devices[device].memory_bytes)
+
+
 def _check_caps(plan: Plan) -> None:
     faults = []
     for stage in plan.stages:
         for device in stage.devices:
-            cap = plan.constraints.memory_caps_bytes.get(str(device), plan.cluster.devices[device].memory_bytes)
+            cap = _cap(plan, device)
             if cap is not None and stage.peak_bytes > cap:
                 faults.append(
                     f"stage {stage.index} needs {format_bytes(stage.peak_bytes)} and device {device} "

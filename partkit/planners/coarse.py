@@ -12,6 +12,7 @@ from partkit.planners.cuts import chain_cuts
 from partkit.planners.outcome import Outcome, rank_of
 from partkit.planners.pins import NO_PIN
 from partkit.planners.problem import Problem
+from partkit.planners.shares import is_plain
 from partkit.planners.solve import solve
 
 MAX_BLOCKS = 2_000
@@ -31,7 +32,12 @@ def solve_coarsely(
     positions = spread_positions(problem, blocks, order)
     best: Outcome | None = None
     for _ in range(1 + _NUM_ROUNDS):
-        cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots, positions=positions)
+        longest_s = np.inf
+        if best is not None and is_plain(problem):
+            longest_s = best.costs.period_s * problem.fastest_speeds[0]
+        cuts = chain_cuts(
+            blocks, order, problem.best_link, num_slots=num_slots, positions=positions, longest_s=longest_s
+        )
         found = solve(problem, cuts, planner, check_peaks=num_slots is not None)
         if found is None:
             break

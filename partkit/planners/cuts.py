@@ -11,10 +11,13 @@ from partkit.graph import BoolArray, FloatArray, Graph, IntArray, sum_by
 from partkit.planners.blocks import Blocks
 from partkit.planners.pins import NO_PIN
 
+_SLACK = 1e-9
+"""Relative error of sums in another order, many times over."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """Downsets of the blocks, smallest first: the first is empty, the last is everything.
+    """Downsets of the blocks, each after those that it holds: the first is empty, the last is everything.
 
     A stage is what lies between two of them. Tables are indexed ``[end, start]``; where ``start`` is no
     subset of ``end`` they hold infinity. Traffic is over the problem's best link, a value that is sent
@@ -28,6 +31,8 @@ class Cuts:
     """Compute of each downset on a device of speed 1."""
     receive_s: FloatArray
     send_s: FloatArray
+    first_start: IntArray
+    """For each end, the first start that is in the tables; rises with the end."""
     memory_bytes: FloatArray | None
     """Peak memory of each stage; None where no cap or objective needs it."""
 
@@ -63,12 +68,19 @@ class _Rectangles:
 
 
 def chain_cuts(
-    blocks: Blocks, order: IntArray, link: Link, *, num_slots: int | None, positions: IntArray | None = None
+    blocks: Blocks,
+    order: IntArray,
+    link: Link,
+    *,
+    num_slots: int | None,
+    positions: IntArray | None = None,
+    longest_s: float = np.inf,
 ) -> Cuts:
     """Cuts of one topological ``order`` of the blocks: all, or those before the blocks at ``positions``.
 
-    ``positions`` must begin with 0 and end with the number of blocks. With ``num_slots`` the table of peak
-    memory is made too. O(cuts^2 + uses + blocks x cuts), exact with values that skip stages and fan out.
+    ``positions`` must begin with 0 and end with the number of blocks. Stages of more work than ``longest_s`` need
+    not be looked at. With ``num_slots`` the table of peak memory is made too. O(cuts^2 + uses + blocks x cuts),
+    exact with values that skip stages and fan out.
 
     A value made in segment p and used in segments c1 < c2 < … is received by the stage [start, end) that
     holds some c but not p: its first use c_m inside satisfies c_{m-1} < start <= c_m < end, a rectangle for
@@ -84,14 +96,23 @@ def chain_cuts(
     received, sent = _traffic_rectangles(blocks.graph, segment)
     value_s = link.latency_s + blocks.graph.output_bytes / link.bytes_per_s
     members = rank[None, :] < positions[:, None]
+    work_s = np.r_[0.0, np.cumsum(blocks.time_s[order])][positions]
     return Cuts(
         blocks=blocks,
         members=members,
-        work_s=np.r_[0.0, np.cumsum(blocks.time_s[order])][positions],
+        work_s=work_s,
         receive_s=_lower(received.sum(value_s, num_cuts)),
         send_s=_lower(sent.sum(value_s, num_cuts)),
+        first_start=band_starts(work_s, longest_s),
         memory_bytes=None if num_slots is None else _memory(blocks.graph, segment, received, sent, num_slots, num_cuts),
     )
+
+
+def band_starts(work_s: FloatArray, longest_s: float) -> IntArray:
+    """For each end the first start that leaves at most ``longest_s`` of work between them; both sorted by work."""
+    rising_s = np.maximum.accumulate(work_s)
+    first: IntArray = np.searchsorted(rising_s, rising_s - longest_s - work_s[-1] * _SLACK).astype(np.int64)
+    return first
 
 
 def _lower(table: FloatArray) -> FloatArray:

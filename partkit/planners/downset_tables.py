@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from partkit.cluster import Link
 from partkit.graph import BoolArray, FloatArray, Graph, IntArray
 from partkit.planners.blocks import Blocks
-from partkit.planners.cuts import Cuts
+from partkit.planners.cuts import Cuts, band_starts
 
 _ROWS_AT_ONCE = 256
 
 
-def downset_cuts(blocks: Blocks, members: BoolArray, link: Link, *, num_slots: int | None) -> Cuts:
-    """Cuts at the downsets ``members`` (rows, by rising size): see :class:`Cuts`.
+def downset_cuts(
+    blocks: Blocks, members: BoolArray, link: Link, *, num_slots: int | None, longest_s: float = np.inf
+) -> Cuts:
+    """Cuts at the downsets ``members`` (rows, as :func:`as_rows` sorts them): see :class:`Cuts`.
 
-    With ``num_slots`` the memory table holds what does not depend on the order of execution, parameters,
-    buffers and slots: a lower bound on the peak.
+    Stages of more work than ``longest_s`` are left out of the tables, which makes them a band. With ``num_slots``
+    the memory table holds what does not depend on the order of execution, parameters, buffers and slots: a lower
+    bound on the peak.
 
     A value is received between downsets I and J when its producer is in I and more of its consumers are in
     J than in I: the sum over m of [m consumers in I] x [more than m in J], so a product of two matrices
     with a column for each use. It is sent when its producer is in J, not in I, and a consumer not in J.
     """
     graph = blocks.graph
+    work_s = members @ blocks.time_s
+    band = _Band(band_starts(work_s, longest_s))
     values = Users.of_values(blocks)
     value_s = link.latency_s + graph.output_bytes / link.bytes_per_s
-    receive_s = _first_uses(values, members, value_s)
-    send_s = _sends(values, members, value_s)
+    receive_s = _first_uses(values, members, value_s, band)
+    send_s = _sends(values, members, value_s, band)
     memory_bytes = None
     if num_slots is not None:
-        slots = _first_uses(values, members, graph.output_bytes) + _sends(values, members, graph.output_bytes)
+        slots = _first_uses(values, members, graph.output_bytes, band) + _sends(
+            values, members, graph.output_bytes, band
+        )
         holdings = Users.of_holdings(blocks)
-        memory_bytes = num_slots * slots + _first_uses(holdings, members, graph.holding_bytes)
-    apart = ~_is_subset(members)
+        memory_bytes = num_slots * slots + _first_uses(holdings, members, graph.holding_bytes, band)
+    apart = ~_is_subset(members, band)
     receive_s[apart] = send_s[apart] = np.inf
-    return Cuts(blocks, members, members @ blocks.time_s, receive_s, send_s, memory_bytes)
+    return Cuts(blocks, members, work_s, receive_s, send_s, band.first, memory_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """The part of the tables that is filled: for each end the starts from ``first`` on."""
+
+    first: IntArray
+
+    def squares(self) -> Iterator[tuple[slice, slice]]:
+        """Ends and starts, some rows at once, that cover the band."""
+        size = len(self.first)
+        for low in range(0, size, _ROWS_AT_ONCE):
+            high = min(low + _ROWS_AT_ONCE, size)
+            yield slice(low, high), slice(int(self.first[low]), high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,47 +99,48 @@ class Users:
 
     def count(self, members: BoolArray) -> NDArray[np.float32]:
         """For each downset and item, how many of the item's users are inside. Small whole numbers: float32 is exact."""
-        return members.astype(np.float32) @ self.user.T.astype(np.float32)
+        users = csr_matrix(self.user.astype(np.float32))
+        counts: NDArray[np.float32] = (users @ members.T.astype(np.float32)).T
+        return counts
 
 
-def _first_uses(users: Users, members: BoolArray, weight: FloatArray) -> FloatArray:
+def _first_uses(users: Users, members: BoolArray, weight: FloatArray, band: _Band) -> FloatArray:
     """[end, start]: weight of the items made within ``start`` that a block between the two uses."""
     made, count = users.is_made(members), users.count(members)
-    of_start, of_end = [], []
-    for number in range(int(users.user.sum(axis=1).max(initial=0))):
-        some = users.user.sum(axis=1) > number
-        of_start.append((made & (count == number))[:, some] * weight[users.item[some]])
-        of_end.append((count > number)[:, some])
-    return _product(of_end, of_start, len(members))
-
-
-def _sends(users: Users, members: BoolArray, weight: FloatArray) -> FloatArray:
-    """[end, start]: weight of the items made between the two that a block outside ``end`` uses."""
-    made = users.is_made(members)
-    wanted = (users.count(members) < users.user.sum(axis=1)) * weight[users.item]
-    table = _product([wanted], [made], len(members))
-    total = (made * wanted).sum(axis=1)
-    sent: FloatArray = np.maximum(total[:, None] - table, 0.0)
-    return sent
-
-
-def _product(left: list[np.ndarray], right: list[np.ndarray], size: int) -> FloatArray:
-    if not left:
-        return np.zeros((size, size))
-    a, b = np.concatenate(left, axis=1), np.concatenate(right, axis=1)
-    useful = a.any(axis=0) & b.any(axis=0)
-    a, b = a[:, useful].astype(np.float64), b[:, useful].astype(np.float64)
-    table = np.zeros((size, size))
-    for low in range(0, size, _ROWS_AT_ONCE):
-        high = min(low + _ROWS_AT_ONCE, size)
-        np.matmul(a[low:high], b[:high].T, out=table[low:high, :high])
+    num_users = users.user.sum(axis=1)
+    table = np.zeros((len(members), len(members)))
+    for number in range(int(num_users.max(initial=0))):
+        some = num_users > number
+        of_start = (made & (count == number))[:, some]
+        _add_product(table, (count > number)[:, some], of_start, weight[users.item[some]], band)
     return table
 
 
-def _is_subset(members: BoolArray) -> BoolArray:
-    """[end, start]: whether ``start`` is a proper subset of ``end``."""
+def _sends(users: Users, members: BoolArray, weight: FloatArray, band: _Band) -> FloatArray:
+    """[end, start]: weight of the items made between the two that a block outside ``end`` uses."""
+    made = users.is_made(members)
+    wanted = users.count(members) < users.user.sum(axis=1)
+    own = weight[users.item]
+    table = np.zeros((len(members), len(members)))
+    _add_product(table, made & wanted, ~made, own, band)
+    return table
+
+
+def _add_product(table: FloatArray, of_end: BoolArray, of_start: BoolArray, weight: FloatArray, band: _Band) -> None:
+    """Add, to each [end, start] in the band, the weights of the items that both hold."""
+    for ends, starts in band.squares():
+        shared = np.flatnonzero(of_end[ends].any(axis=0) & of_start[starts].any(axis=0))
+        left = of_end[ends][:, shared] * weight[shared]
+        table[ends, starts] += left @ of_start[starts][:, shared].T.astype(np.float64)
+
+
+def _is_subset(members: BoolArray, band: _Band) -> BoolArray:
+    """[end, start]: whether ``start`` is a proper subset of ``end``; not outside the band."""
     size = members.sum(axis=1)
     rows = members.astype(np.float32)
-    common = rows @ rows.T
-    subset: BoolArray = (common == size[None, :]) & (size[None, :] < size[:, None])
+    subset = np.zeros((len(members), len(members)), dtype=bool)
+    for ends, starts in band.squares():
+        common = rows[ends] @ rows[starts].T
+        inside = np.arange(starts.start, starts.stop)[None, :] >= band.first[ends][:, None]
+        subset[ends, starts] = (common == size[starts]) & (size[starts] < size[ends][:, None]) & inside
     return subset

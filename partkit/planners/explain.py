@@ -8,8 +8,9 @@ from partkit.cost import Assignment, Costs, evaluate
 from partkit.explanation import CrossingValue, CutExplanation, Move
 from partkit.graph import Graph, build_graph
 from partkit.plan import Plan
-from partkit.planners.check import assignment_of_plan
+from partkit.planners.check import assignment_of_plan, sending_of_plan
 from partkit.profile import Profile
+from partkit.sending import Sending
 
 
 def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
@@ -17,11 +18,14 @@ def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
     graph = build_graph(profile)
     assignment = assignment_of_plan(plan, graph)
     costs = evaluate(graph, plan.cluster, assignment)
-    return tuple(_explain(plan, graph, assignment, costs, before) for before in range(len(plan.stages) - 1))
+    sending = sending_of_plan(plan, graph)
+    return tuple(_explain(plan, graph, assignment, costs, sending, before) for before in range(len(plan.stages) - 1))
 
 
-def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, before: int) -> CutExplanation:
-    traffic = costs.traffic
+def _explain(
+    plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, sending: Sending, before: int
+) -> CutExplanation:
+    traffic, sent = sending.costs.traffic, sending.graph
     over = (np.minimum(traffic.source, traffic.target) <= before) & (
         np.maximum(traffic.source, traffic.target) > before
     )
@@ -30,9 +34,9 @@ def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, bef
         targets.setdefault(value, []).append(target)
     values = tuple(
         CrossingValue(
-            name=graph.nodes[value].name,
-            bytes=graph.nodes[value].output_bytes,
-            source=int(assignment.stage_of[value]),
+            name=sent.nodes[value].name,
+            bytes=sent.nodes[value].output_bytes,
+            source=int(sending.assignment.stage_of[value]),
             targets=tuple(readers),
         )
         for value, readers in targets.items()
@@ -41,10 +45,10 @@ def _explain(plan: Plan, graph: Graph, assignment: Assignment, costs: Costs, bef
         before=before,
         values=values,
         bytes=sum(value.bytes for value in values),
-        compute_before_s=float(costs.compute_s[before]),
-        compute_after_s=float(costs.compute_s[before + 1]),
-        period_before_s=float(costs.stage_period_s[before]),
-        period_after_s=float(costs.stage_period_s[before + 1]),
+        compute_before_s=float(sending.costs.compute_s[before]),
+        compute_after_s=float(sending.costs.compute_s[before + 1]),
+        period_before_s=float(sending.costs.stage_period_s[before]),
+        period_after_s=float(sending.costs.stage_period_s[before + 1]),
         earlier=_best_move(plan, graph, assignment, costs, (before, before + 1)),
         later=_best_move(plan, graph, assignment, costs, (before + 1, before)),
     )

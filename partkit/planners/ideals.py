@@ -15,7 +15,7 @@ from partkit.graph import BoolArray, FloatArray
 from partkit.planners.blocks import Blocks
 from partkit.planners.coarse import MAX_BLOCKS
 from partkit.planners.downset_tables import downset_cuts
-from partkit.planners.downsets import as_rows, downsets_between, enumerate_downsets
+from partkit.planners.downsets import as_rows, downsets_between, downsets_of_work
 from partkit.planners.orders import plan as plan_orders
 from partkit.planners.outcome import Outcome, rank_of, value_of
 from partkit.planners.problem import TOLERANCE, Problem
@@ -103,30 +103,40 @@ def _search(
     problem: Problem, blocks: Blocks, known: Outcome | None, *, with_memory: bool
 ) -> tuple[Outcome | None, bool]:
     """The best plan over the downsets of ``blocks`` (None: none better than ``known``), and whether all were seen."""
-    members = None if problem.is_out_of_time else enumerate_downsets(blocks, problem.request.max_ideals)
-    if members is None:
+    if problem.is_out_of_time:
         return None, False
-    num_downsets = len(members)
     upper_s = np.inf
     if known is not None and problem.request.objective == "throughput":
         upper_s = known.costs.period_s * (1 + TOLERANCE)
-        members = members[useful(problem, members @ blocks.time_s, upper_s)]
+    members = downsets_of_work(blocks, _windows(problem, blocks, upper_s), problem.request.max_ideals)
+    if members is None:
+        return None, False
+    members = members[useful(problem, members @ blocks.time_s, upper_s)]
     if len(members) > MAX_CUTS:
         return None, False
     num_slots = problem.request.num_slots if with_memory else None
-    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots)
+    longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
+    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
     found = solve(problem, cuts, "ideals", check_peaks=with_memory)
-    detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks, {len(members)} of them where a cut may help"
+    detail = f"all {len(members)} downsets of {blocks.num_blocks} blocks where a cut may help"
     return (None if found is None else replace(found, covers_all=True, detail=detail)), True
 
 
+def _windows(problem: Problem, blocks: Blocks, upper_s: float) -> list[tuple[float, float]]:
+    """Work that may lie before a cut: some devices can do it within ``upper_s``, and the others the rest."""
+    total_s, count = float(blocks.time_s.sum()), problem.num_usable_devices
+    if not np.isfinite(upper_s):
+        return [(0.0, total_s)]
+    speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)] * upper_s
+    slack_s = total_s * TOLERANCE
+    return [(total_s - speed[count - devices] - slack_s, speed[devices] + slack_s) for devices in range(1, count)]
+
+
 def useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
-    """Downsets that some number of devices can compute within ``upper_s`` while the others do the rest."""
-    count = problem.num_usable_devices
-    speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)]
+    """Downsets whose work lies in one of the windows."""
+    windows = _windows(problem, problem.blocks, upper_s)
     useful: BoolArray = (work_s <= 0) | (work_s >= work_s[-1])
-    for devices in range(1, count):
-        rest_s = work_s[-1] - work_s
-        useful |= (work_s <= upper_s * speed[devices]) & (rest_s <= upper_s * speed[count - devices])
+    for low_s, high_s in windows:
+        useful |= (work_s >= low_s) & (work_s <= high_s)
     useful[0] = useful[-1] = True
     return useful

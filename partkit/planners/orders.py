@@ -10,10 +10,11 @@ import numpy as np
 
 from partkit.graph import IntArray
 from partkit.planners.blocks import Blocks
+from partkit.planners.bounds import simple_bound
 from partkit.planners.chain import own_order, solve_order
-from partkit.planners.outcome import Outcome, rank_of
+from partkit.planners.outcome import Outcome, rank_of, value_of
 from partkit.planners.pins import NO_PIN
-from partkit.planners.problem import Problem
+from partkit.planners.problem import TOLERANCE, Problem
 
 
 def plan(problem: Problem) -> Outcome | None:
@@ -22,10 +23,13 @@ def plan(problem: Problem) -> Outcome | None:
     Depth-first, reverse depth-first, smallest frontier and by pinned stage. O(orders x chain programme).
     """
     feasible: list[Outcome] = []
+    least = simple_bound(problem).value
     for order in orders_of(problem.blocks):
         outcome = None if feasible and problem.is_out_of_time else solve_order(problem, order, "orders")
         if outcome is not None:
             feasible.append(replace(outcome, detail=f"the order {order.__name__!r}"))
+            if value_of(problem, outcome) <= least * (1 + TOLERANCE):
+                break
     return min(feasible, key=lambda outcome: rank_of(problem, outcome), default=None)
 
 

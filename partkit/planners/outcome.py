@@ -8,6 +8,7 @@ import numpy as np
 
 from partkit.cost import Assignment, Costs, stage_peak_bytes
 from partkit.planners.problem import Problem
+from partkit.sending import Sending
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +28,17 @@ class Outcome:
 
 def objective_value(problem: Problem, assignment: Assignment, costs: Costs) -> float:
     """Seconds or bytes that the request wants small."""
-    if problem.request.objective == "latency":
+    sending = Sending(problem.graph, assignment, costs)
+    return plan_value(problem.request.objective, sending, num_slots=problem.request.num_slots)
+
+
+def plan_value(objective: str, sending: Sending, *, num_slots: int) -> float:
+    """Seconds or bytes that count, of a plan with what it recomputes."""
+    costs = sending.costs
+    if objective == "latency":
         return costs.latency_s
-    if problem.request.objective == "memory":
-        peaks = stage_peak_bytes(problem.graph, assignment, costs.traffic, num_slots=problem.request.num_slots)
+    if objective == "memory":
+        peaks = stage_peak_bytes(sending.graph, sending.assignment, costs.traffic, num_slots=num_slots)
         return float(peaks.max())
     return costs.period_s
 

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+from networkx.utils import UnionFind
 from torch import fx
-from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture, is_pick, module_path, value_bytes
+from partkit.capture import (
+    Capture,
+    has_known_shape,
+    is_pick,
+    is_repeatable,
+    module_path,
+    operation_name,
+    value_bytes,
+    views_up_to_storage,
+)
 from partkit.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
 
 
@@ -21,7 +31,7 @@ def assemble(
     provenance: Mapping[str, object] | None = None,
 ) -> Profile:
     """Make the profile of a captured graph; nodes without a time (inputs, free nodes, views folded away) get 0."""
-    groups = _groups(captured.graph)
+    groups = _groups(captured)
     nodes = [
         _node(captured, node, time_s_by_node.get(node.name, 0.0), groups.get(node.name))
         for node in captured.graph.nodes
@@ -52,32 +62,36 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
     return Node(
         name=node.name,
         module=module_path(node),
-        op={"placeholder": INPUT_OP, "output": OUTPUT_OP}.get(node.op, str(node.target)),
+        op={"placeholder": INPUT_OP, "output": OUTPUT_OP}.get(node.op, operation_name(node)),
         time_s=0.0 if is_free else time_s,
         parameters=tuple(tensors),
         param_bytes=sum(info.num_bytes for info in tensors.values() if info.is_parameter),
         buffer_bytes=sum(info.num_bytes for info in tensors.values() if not info.is_parameter),
         output_bytes=0 if node.op == "output" else value_bytes(node),
         free=is_free,
+        repeatable=group is None and not is_free and not names and is_repeatable(node),
         group=group,
     )
 
 
-def _groups(graph: fx.Graph) -> dict[str, str]:
-    """Nodes that no cut may part: a tuple's producer and what picks from it, a plain number and its users."""
-    groups: dict[str, str] = {}
-    for node in graph.nodes:
+def _groups(captured: Capture) -> dict[str, str]:
+    """Nodes that no cut may part: a tuple's producer and what picks from it, and a value of which the size or the
+    whole is known only once the model runs (a plain number, rows chosen by a mask) and its users, and a window on
+    memory and the views that it looks through.
+    """
+    together = UnionFind()
+    placed = [node for node in captured.graph.nodes if node.name not in captured.free]
+    for node in placed:
         if is_pick(node):
-            producer = node.args[0]
-            assert isinstance(producer, fx.Node)
-            groups[producer.name] = groups[node.name] = groups.get(producer.name, f"results of {producer.name}")
-        elif node.op == "call_function" and _is_number(node):
-            label = groups.get(node.name, f"number {node.name}")
-            for member in (node, *node.users):
-                groups[member.name] = label
+            together.union(node.all_input_nodes[0].name, node.name)
+        if node.op == "call_function" and not has_known_shape(node):
+            together.union(node.name, *(user.name for user in node.users))
+        if node.target is torch.ops.aten.as_strided.default:
+            for base in views_up_to_storage(node):
+                together.union(node.name, base.name)
+    label_by_root: dict[str, str] = {}
+    groups: dict[str, str] = {}
+    for node in placed:
+        if node.name in together.parents:
+            groups[node.name] = label_by_root.setdefault(together[node.name], f"with {node.name}")
     return groups
-
-
-def _is_number(node: fx.Node) -> bool:
-    leaves = pytree.tree_leaves(node.meta.get("val"))
-    return bool(leaves) and not any(hasattr(leaf, "shape") for leaf in leaves)

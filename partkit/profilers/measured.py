@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ _CPU_MIN_PASSES = 5
 _CPU_MAX_PASSES = 200
 _CUDA_COPIES = 20
 _CUDA_REPLAYS = 5
+_WHOLE_REPLAYS = 50
+_WARM_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,21 @@ class Measurement:
 
 
 def measure_nodes(
-    module: fx.GraphModule, inputs: Sequence[torch.Tensor], *, progress: Progress | None = None
+    module: fx.GraphModule,
+    inputs: Sequence[torch.Tensor],
+    *,
+    as_run: Callable[..., Any] | None = None,
+    progress: Progress | None = None,
 ) -> Measurement:
-    """Time every operation of a materialised graph on the device that its inputs are on."""
+    """Time every operation of a materialised graph on the device that its inputs are on.
+
+    ``as_run`` is the graph in the form that stages will have (compiled, say), which the scale is taken from.
+    """
     on_cuda = inputs[0].is_cuda if inputs else False
+    if on_cuda:
+        whole_cuda_s(as_run or module, inputs)  # brings clocks and caches to what they are in a run
     times = _time_on_cuda(module, inputs, progress) if on_cuda else _time_on_cpu(module, inputs, progress)
-    whole = whole_cuda_s(module, inputs) if on_cuda else whole_cpu_s(module, inputs)
+    whole = whole_cuda_s(as_run or module, inputs) if on_cuda else whole_cpu_s(as_run or module, inputs)
     total = sum(times.values())
     return Measurement(times, whole / total if total > 0 else 1.0)
 
@@ -64,7 +76,7 @@ def whole_cpu_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> f
 def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> float:
     """Seconds of one replay of the whole call as a CUDA graph."""
     with torch.inference_mode():
-        return _replay_s(lambda: module(*inputs), copies=1)
+        return _replay_s(lambda: module(*inputs), copies=1, warm_s=_WARM_S, replays=_WHOLE_REPLAYS)
 
 
 # --- CPU ----------------------------------------------------------------------------------------------------
@@ -164,16 +176,23 @@ def _node_replay_s(call: Callable[[], Any]) -> float:
         return _eager_s(call)
 
 
-def _replay_s(call: Callable[[], Any], *, copies: int) -> float:
+def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, replays: int = _CUDA_REPLAYS) -> float:
     """Seconds of one call inside a CUDA graph that holds it ``copies`` times."""
-    call()
+    for _ in range(3):
+        call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kept = [call() for _ in range(copies)]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a view launches nothing
+        with torch.cuda.graph(graph):
+            kept = [call() for _ in range(copies)]
+    begin = time.perf_counter()
     graph.replay()
+    while time.perf_counter() - begin < warm_s:
+        graph.replay()
+        torch.cuda.synchronize()
     samples = []
-    for _ in range(_CUDA_REPLAYS):
+    for _ in range(replays):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
         graph.replay()

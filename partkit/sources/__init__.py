@@ -35,6 +35,7 @@ def parse_model(
     *,
     batch: int | None = None,
     seq: int | None = None,
+    dynamic: Sequence[str] = (),
     inputs: Sequence[str] = (),
     dtype: str = "float32",
     seed: int = 1,
@@ -55,6 +56,11 @@ def parse_model(
             raise UsageError(f"--{name} is {value}", hint="it is 1 or more")
         if value is not None:
             options[name] = value
+    for label in dynamic:
+        if label not in ("batch", "seq"):
+            raise UsageError(f"--dynamic {label!r} is unknown", hint="use batch or seq")
+    if dynamic:
+        options["dynamic"] = ",".join(sorted(set(dynamic)))
     for item in inputs:
         options[INPUT_OPTION + parse_input(item, dtype=dtype).name] = item
     if trust_remote_code:

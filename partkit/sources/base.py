@@ -52,9 +52,14 @@ def whole_option(spec: ModelSpec, name: str, default: int) -> int:
     return int(spec.options.get(name, default))
 
 
+def dynamic_option(spec: ModelSpec) -> tuple[str, ...]:
+    """What ``--dynamic`` lets vary: ``batch``, ``seq`` or both."""
+    return tuple(str(spec.options["dynamic"]).split(",")) if "dynamic" in spec.options else ()
+
+
 def refuse_batch_and_seq(spec: ModelSpec) -> None:
-    """Raise :class:`UsageError` for ``--batch`` and ``--seq`` where the inputs' dimensions have no known meaning."""
-    for name in ("batch", "seq"):
+    """Raise :class:`UsageError` for ``--batch``, ``--seq`` and ``--dynamic`` where no dimension has a known meaning."""
+    for name in ("batch", "seq", "dynamic"):
         if name in spec.options:
             raise UsageError(
                 f"--{name} has no meaning for {spec.source}: nothing says which dimension that is",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from partkit.errors import UsageError
-from partkit.model import InputSpec
+from partkit.model import InputSpec, ModelSpec
+from partkit.sources.base import dynamic_option
 
 DEFAULT_SEQ = 128
 _INPUT = re.compile(r"(?P<name>\w+)=(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?", re.ASCII)
@@ -61,3 +62,41 @@ def override_inputs(defaults: tuple[InputSpec, ...], texts: Mapping[str, str], *
         changed.append(override.model_copy(update={"range": default.range}))
     known = {default.name for default in defaults}
     return (*changed, *(parse_input(text, dtype=dtype) for name, text in texts.items() if name not in known))
+
+
+def mark_dynamic(spec: ModelSpec, inputs: tuple[InputSpec, ...], tokens: Iterable[str]) -> tuple[InputSpec, ...]:
+    """The inputs with the dimensions that ``--dynamic`` lets vary; their sizes are the largest.
+
+    The first dimension is the batch, and the second of every input in ``tokens`` (or shaped like one) the sequence.
+    Raises :class:`UsageError` where a size has no dimension, several values, or only one value to take.
+    """
+    asked = dynamic_option(spec)
+    if not asked:
+        return inputs
+    token_shapes = {each.shape for each in inputs if each.name in set(tokens)}
+    marked = []
+    for each in inputs:
+        labels = ("batch", "seq") if each.shape in token_shapes and len(each.shape) == 2 else ("batch",)
+        places = {str(place): label for place, label in enumerate(labels) if label in asked}
+        marked.append(each.model_copy(update={"dynamic": places if each.shape[:1] == inputs[0].shape[:1] else {}}))
+    for label in asked:
+        _check_dynamic(spec, label, marked)
+    return tuple(marked)
+
+
+def _check_dynamic(spec: ModelSpec, label: str, inputs: Iterable[InputSpec]) -> None:
+    sizes = {each.shape[int(place)] for each in inputs for place, name in each.dynamic.items() if name == label}
+    if not sizes:
+        raise UsageError(
+            f"--dynamic {label} has no meaning for {spec.source}: no input has such a dimension", hint="leave it out"
+        )
+    if len(sizes) > 1:
+        raise UsageError(
+            f"--dynamic {label} needs one size, and the inputs of {spec.source} have {sorted(sizes)}",
+            hint="give their shapes with --input so that they agree",
+        )
+    if sizes == {1}:
+        raise UsageError(
+            f"--dynamic {label} lets {label} vary up to --{label}, which is 1",
+            hint=f"add --{label} with the largest size that the plan must serve",
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from partkit.errors import UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import ModelInfo, input_overrides, whole_option
-from partkit.sources.default_inputs import DEFAULT_SEQ, image_inputs, override_inputs, text_inputs
+from partkit.sources.default_inputs import DEFAULT_SEQ, image_inputs, mark_dynamic, override_inputs, text_inputs
 
 if TYPE_CHECKING:
     from partkit.sources.loaded import LoadedModel
@@ -204,4 +204,4 @@ def _inputs(spec: ModelSpec, preset: Preset) -> tuple[InputSpec, ...]:
             f"{spec.source} has {preset.max_seq} positions, and the sequence asked for is {longest} long",
             hint=f"use --seq {preset.max_seq} or less",
         )
-    return inputs
+    return mark_dynamic(spec, inputs, preset.tokens)

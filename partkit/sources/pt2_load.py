@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import torch
@@ -14,16 +15,21 @@ from partkit.sources.loaded import LoadedModel
 from partkit.sources.signature import describe_tensor, floating_dtype
 from partkit.weights import ModuleWeights
 
+STRUCTURE_FILE = "partkit/outputs.json"
+"""Member of an archive of partkit's own: how the program's flat outputs go together."""
+
 
 def load_program(spec: ModelSpec, path: Path) -> LoadedModel:
     """The program of a checked archive; see :class:`partkit.sources.pt2.ArchiveSource`."""
+    extra = {STRUCTURE_FILE: ""}
     try:
-        exported = torch.export.load(path)
+        exported = torch.export.load(path, extra_files=extra)
     except Exception as error:  # damage shows itself anywhere in torch's reader
         raise FormatError(
             f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {error}",
             hint="it may be damaged, or saved by a newer torch",
         ) from error
+    _restore_structure(exported, extra[STRUCTURE_FILE])
     if exported.example_inputs is None:
         raise UsageError(f"{path} has no example inputs", hint="save the program as torch.export.export made it")
     args, kwargs = exported.example_inputs
@@ -36,6 +42,16 @@ def load_program(spec: ModelSpec, path: Path) -> LoadedModel:
     return LoadedModel(
         spec.model_copy(update=changes), None, tuple(args), dict(kwargs), ModuleWeights(tensors), exported
     )
+
+
+def _restore_structure(exported: torch.export.ExportedProgram, text: str) -> None:
+    """Give back the structure of a module's outputs where its classes are known here; see :mod:`partkit.archive`."""
+    if not text:
+        return
+    signature = exported.module_call_graph[0].signature
+    assert signature is not None
+    with contextlib.suppress(NotImplementedError):
+        signature.out_spec = pytree.treespec_loads(text)
 
 
 def _inputs(exported: torch.export.ExportedProgram, path: Path) -> tuple[InputSpec, ...]:

@@ -18,7 +18,7 @@ from partkit.sources.base import input_overrides
 from partkit.sources.default_inputs import parse_input
 from partkit.sources.loaded import LoadedModel
 from partkit.sources.meta_build import freeze
-from partkit.sources.signature import describe_tensor, floating_dtype, named_leaves
+from partkit.sources.signature import describe_tensor, floating_dtype, named_leaves, with_own_tensors
 from partkit.weights import ModuleWeights, SeededWeights, named_tensors
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -32,6 +32,7 @@ def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
     module, call = _split(spec, made)
+    call = with_own_tensors(call)
     dtype = getattr(torch, spec.dtype)
     if spec.dtype != "float32":  # the default leaves the user's own dtypes alone
         module = module.to(dtype)

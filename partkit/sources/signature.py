@@ -45,6 +45,19 @@ def describe_tensor(name: str, tensor: torch.Tensor) -> InputSpec:
     return InputSpec(name=name, shape=tuple(tensor.shape), dtype=dtype, range=span)
 
 
+def with_own_tensors(tree: Any) -> Any:
+    """The same call with a copy of each tensor that it holds again: torch.export takes equal objects for one input."""
+    seen: set[int] = set()
+
+    def own(leaf: torch.Tensor) -> torch.Tensor:
+        if id(leaf) in seen:
+            return leaf.clone()
+        seen.add(id(leaf))
+        return leaf
+
+    return pytree.tree_map_only(torch.Tensor, own, tree)
+
+
 def floating_dtype(tensors: Iterable[torch.Tensor], *, default: str) -> str:
     """The dtype of the first floating tensor, as in ``bfloat16``."""
     found = (str(tensor.dtype).removeprefix("torch.") for tensor in tensors if tensor.is_floating_point())

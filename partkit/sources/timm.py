@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from partkit.errors import MachineError, UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import input_overrides, target, whole_option
-from partkit.sources.default_inputs import image_inputs, override_inputs
+from partkit.sources.default_inputs import image_inputs, mark_dynamic, override_inputs
 from partkit.sources.torchvision_repair import repair_torchvision
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _inputs(spec: ModelSpec, module: nn.Module) -> tuple[InputSpec, ...]:
     inputs = override_inputs(defaults, input_overrides(spec), dtype=spec.dtype)
     if len(inputs) > 1:
         raise UsageError(f"{spec.source} has no input {inputs[-1].name!r}", hint=f"it has one, {name}")
-    return inputs
+    return mark_dynamic(spec, inputs, ())
 
 
 def _positional(spec: ModelSpec) -> tuple[Any, ...]:

@@ -10,10 +10,11 @@ from torch import nn
 from partkit.errors import UsageError
 from partkit.model import InputSpec, ModelSpec
 from partkit.sources.base import input_overrides, whole_option
-from partkit.sources.default_inputs import DEFAULT_SEQ, image_inputs, override_inputs, text_inputs
+from partkit.sources.default_inputs import DEFAULT_SEQ, image_inputs, mark_dynamic, override_inputs, text_inputs
 
 _AUDIO_SAMPLES = 16_000
 """One second at the rate that wav2vec-like models are trained on."""
+_TOKENS = ("input_ids", "decoder_input_ids")
 
 
 def resolve_inputs(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[InputSpec, ...]:
@@ -33,7 +34,7 @@ def resolve_inputs(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[Inp
         )
     inputs = override_inputs(defaults, overrides, dtype=spec.dtype)
     _check_positions(spec, module, config, inputs)
-    return inputs
+    return mark_dynamic(spec, inputs, _TOKENS)
 
 
 def _defaults(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[InputSpec, ...]:
@@ -99,7 +100,7 @@ def _positions(module: nn.Module, config: Any) -> int | None:
 
 
 def _check_positions(spec: ModelSpec, module: nn.Module, config: Any, inputs: tuple[InputSpec, ...]) -> None:
-    longest = max((item.shape[-1] for item in inputs if item.name in ("input_ids", "decoder_input_ids")), default=0)
+    longest = max((item.shape[-1] for item in inputs if item.name in _TOKENS), default=0)
     positions = _positions(module, config)
     if positions is not None and longest > positions:
         raise UsageError(

@@ -51,6 +51,7 @@ def test_options_reach_the_library(partkit, library):
         {
             "batch": 4,
             "seq": 64,
+            "dynamic": (),
             "inputs": ("x=1x2:int64",),
             "dtype": "bfloat16",
             "seed": 7,

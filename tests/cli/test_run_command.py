@@ -36,7 +36,27 @@ def test_options_reach_the_library(partkit, library):
         "mode": "latency",
         "port": 29400,
         "allow_code": True,
+        "devices": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--inputs", "in"],
+            "--inputs and --outputs go together; give both, or neither to measure the plan",
+        ),
+        (
+            ["--inputs", "in", "--outputs", "out", "--items", "3"],
+            "--inputs runs each item once and measures nothing; leave the other options out",
+        ),
+    ],
+)
+def test_own_items_are_run_and_not_measured(partkit, library, options, message):
+    told = partkit("run", PLAN, "-q", *options)
+    assert (told.code, told.out, told.err) == (2, "", f"partkit: {message}\n")
+    assert "run_plan" not in library.asked
 
 
 def test_json_is_the_result_and_the_output_option_also_writes_it(partkit, library):

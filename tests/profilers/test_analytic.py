@@ -7,10 +7,11 @@ import torch
 
 from partkit.capture import capture
 from partkit.errors import UsageError
+from partkit.kept import find_profile
 from partkit.profilers.analytic import Kernel, analytic_times, kernels_by_node
 from partkit.profilers.nominal import NOMINAL, nominal_device
 from partkit.sources import load_model, parse_model
-from partkit.workflow import find_profile, profile_model
+from partkit.workflow import profile_model
 from tests.planned import captured_model
 
 

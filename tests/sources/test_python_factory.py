@@ -78,6 +78,16 @@ def test_inputs_are_named_as_export_names_them_and_keep_the_range_of_indices(mod
     assert loaded.module(*args, **kwargs).shape == (2, 2, 3)
 
 
+def test_one_tensor_given_for_two_inputs_is_two_inputs(module_name, tmp_path):
+    code = "import torch\nclass Sub(torch.nn.Module):\n    def forward(self, a, b):\n        return a, b\n"
+    (tmp_path / f"{module_name}_same.py").write_text(
+        f"{code}def make():\n    t = torch.ones(2)\n    return Sub(), (t, t)\n"
+    )
+    loaded = load_model(parse_model(f"py:{module_name}_same:make"))
+    program = torch.export.export(loaded.module, loaded.args, loaded.kwargs, strict=False)
+    assert [spec.arg.name for spec in program.graph_signature.output_specs] == ["a", "b"]
+
+
 def test_materialising_leaves_the_factorys_module_alone(module_name):
     loaded = load_model(parse_model(f"py:{module_name}:whole"))
     copy = loaded.materialise()

@@ -10,6 +10,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
+from partkit_cli.item_run import run_items
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
@@ -34,23 +35,33 @@ def run(
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Measure for about this long; default: 10.")] = None,
     check: Annotated[bool, typer.Option(help="Compare outputs with the unsplit model's.")] = True,
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-3, help="Samples/s that arrive, at random times; latency counts from then.")
+    ] = None,
     devices: Annotated[
         str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Run your own items, of a safetensors file: a tensor [N, ...] an input."),
+    ] = None,
+    outputs: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the outputs of --inputs go.")] = None,
     result_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the result.")
     ] = None,
 ) -> int:
     """Run a plan over its devices.
 
-    Checks the outputs against the unsplit model's and measures the speed.
+    Checks the outputs against the unsplit model's and measures the speed; with --inputs and --outputs it runs your
+    own items instead: tensors named as the model's inputs, with items as one more dimension in front.
 
     \b
     Examples:
       partkit run plans/bert4.json
+      partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
     from partkit.plan import Plan
@@ -65,9 +76,15 @@ def run(
         mode=mode.value,
         port=port,
         allow_code=allow_code,
+        rate_per_s=rate,
         devices=None if devices is None else _devices(devices),
     )
     plan = Plan.load(path)
+    if inputs is not None or outputs is not None:
+        if (items, seconds, result_path) != (None, None, None) or quick or mode is not Mode.THROUGHPUT:
+            raise UsageError("--inputs runs each item once and measures nothing", hint="leave the other options out")
+        run_items(plan, inputs, outputs, options, output)
+        return OK
     with output.progress() as progress:
         result = run_plan(plan, options, progress=progress)
     if result is None:  # this process was a worker, and rank 0 tells the result
