@@ -1,7 +1,7 @@
 """Run several executors side by side, in turns, outputs checked, and say which to use.
 
-Groups are loaded one after the other, all before the first round, and take turns in random order within each round,
-so that whatever the machine does meanwhile falls on all of them alike:
+Groups are loaded one after the other (while one loads, the next one's ranks start), all before the first round, and
+take turns in random order within each round, so that whatever the machine does meanwhile falls on all of them alike:
 
     round 1   pipeline  single    fsdp      dispatch
     round 2   fsdp      pipeline  dispatch  single
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partkit.errors import PartkitError, UnsupportedError
+from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import require_executor
 from partkit.launch import WorkerGroup
 from partkit.machine import num_cores
@@ -89,7 +89,9 @@ def compare_executors(
         stack.callback(shutil.rmtree, reference.parent, ignore_errors=True)
         for done, contender in enumerate(contenders):
             tell(f"Loading {contender.name}", done, len(contenders))
-            _prepare(contender, plan, run_options, reference, stack)
+            for soon in contenders[done : done + 2]:
+                _start(soon, plan, run_options, stack)
+            _load(contender, reference)
         for done, contender in enumerate(contenders):
             tell("Warming up", done, len(contenders))
             _warm_up(contender, options.seconds_per_round)
@@ -97,19 +99,29 @@ def compare_executors(
             tell("Comparing", number, options.rounds)
             _round(contenders, random.Random(options.seed * 1000 + number))
         tell("Comparing", options.rounds, options.rounds)
+        for contender in contenders:
+            if contender.group is not None:
+                contender.group.ask_to_stop()
     return _comparison(plan, contenders, options, load_before)
 
 
 # --- measuring ----------------------------------------------------------------------------------------------
 
 
-def _prepare(
-    contender: Contender, plan: Plan, run_options: RunOptions, reference: Path, stack: contextlib.ExitStack
-) -> None:
-    """Start, load and check one executor."""
+def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: contextlib.ExitStack) -> None:
+    """Start an executor's ranks, once."""
+    if contender.group is None and contender.status == "ok":
+        with _failures_noted(contender):
+            contender.group = stack.enter_context(WorkerGroup(job_of(plan, contender.name, run_options)))
+
+
+def _load(contender: Contender, reference: Path) -> None:
+    """Load one executor and check its outputs."""
+    if not contender.is_running:
+        return
     with _failures_noted(contender):
-        group = stack.enter_context(WorkerGroup(job_of(plan, contender.name, run_options)))
-        contender.group = group
+        group = contender.group
+        assert group is not None
         loaded = group.call("load")
         contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
         contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
@@ -148,7 +160,7 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
     try:
         yield
     except PartkitError as error:
-        contender.status = "unsupported" if isinstance(error, UnsupportedError) else "failed"
+        contender.status = "failed" if isinstance(error, RankFailedError) else "unsupported"
         contender.reason = str(error)
         if contender.group is not None:
             contender.group.close()

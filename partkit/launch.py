@@ -128,12 +128,17 @@ class WorkerGroup:
         """Process id by rank."""
         return dict(self._context.pids()) if self._context is not None else {}
 
+    def ask_to_stop(self) -> None:
+        """Tell the ranks to stop and don't wait: of several groups all can stop at once before each is closed."""
+        if self._context is not None:
+            with contextlib.suppress(dist.DistError):
+                self.post("stop")
+
     def close(self) -> None:
         """Ask the ranks to stop; end those that have not after a few seconds."""
         if self._context is None:
             return
-        with contextlib.suppress(dist.DistError):
-            self.post("stop")
+        self.ask_to_stop()
         deadline = time.monotonic() + _STOP_S
         with contextlib.suppress(KeyboardInterrupt):
             while time.monotonic() < deadline:

@@ -40,6 +40,7 @@ def compare(
     ] = None,
     executors: Annotated[str, typer.Option("--with", metavar="A,B,C", help="Executors.")] = DEFAULT_EXECUTORS,
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds of each executor.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Length of a round of each executor.")] = None,
     streams: Annotated[int, typer.Option(min=1, help="CUDA streams for deepspeed and fsdp1.")] = 1,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="End an executor that takes longer over one step.")
@@ -80,7 +81,7 @@ def compare(
         options = CompareOptions(
             executors=names,
             rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
-            seconds_per_round=QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND,
+            seconds_per_round=seconds or (QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND),
             device=machine.device.value,
             threads=machine.threads,
             streams=streams,
