@@ -12,7 +12,6 @@ from typing import Any
 import sympy
 import torch
 from torch import fx
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import Dim, ShapesCollection
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.interp import sympy_interp
@@ -80,18 +79,6 @@ def concrete(numbers: tuple[int | torch.SymInt, ...], symbols: Symbols, sizes: M
     """Dimensions or strides for given sizes."""
     values = {symbol: sympy.Integer(sizes[label]) for label, symbol in symbols.items()}
     return tuple(n if isinstance(n, int) else int(n.node.expr.xreplace(values)) for n in numbers)
-
-
-def at_largest(value: Any, symbols: Symbols, sizes: Mapping[str, int]) -> Any:
-    """A node's value with its sizes filled in: a fake tensor of that shape, or a number; anything else as it is."""
-    values = {symbol: sympy.Integer(sizes[label]) for label, symbol in symbols.items()}
-    if isinstance(value, torch.SymInt):
-        return int(value.node.expr.xreplace(values))
-    if not symbols or not isinstance(value, FakeTensor):
-        return value
-    with value.fake_mode:
-        shape, stride = (concrete(numbers, symbols, sizes) for numbers in (tuple(value.shape), value.stride()))
-        return torch.empty_strided(shape, stride, dtype=value.dtype, device=value.device)
 
 
 def _size_node(graph: fx.Graph, label: str, value: torch.SymInt) -> fx.Node:
