@@ -50,10 +50,11 @@ def measure_nodes(
     ``as_run`` is the graph in the form that stages will have (compiled, say), which the scale is taken from.
     """
     on_cuda = inputs[0].is_cuda if inputs else False
+    run = module if as_run is None else as_run  # a compiled module has no truth value
     if on_cuda:
-        whole_cuda_s(as_run or module, inputs)  # brings clocks and caches to what they are in a run
+        whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
     times = _time_on_cuda(module, inputs, progress) if on_cuda else _time_on_cpu(module, inputs, progress)
-    whole = whole_cuda_s(as_run or module, inputs) if on_cuda else whole_cpu_s(as_run or module, inputs)
+    whole = whole_cuda_s(run, inputs) if on_cuda else whole_cpu_s(run, inputs)
     total = sum(times.values())
     return Measurement(times, whole / total if total > 0 else 1.0)
 
