@@ -52,7 +52,7 @@ class PipelineExecutor:
         """Capture, cut, read the tensors of this rank's stages and open their edges."""
         loaded = load_job_model(self._job)
         captured = capture_job_model(self._job, loaded)
-        self._form = ItemForm(captured)
+        self._captured = captured
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
@@ -98,14 +98,15 @@ class PipelineExecutor:
 
     def open_stream(self, folder: Path, num_slots: int) -> None:
         """See :class:`StreamingExecutor`."""
-        self._rings = [SharedRing(folder / "inputs", self._form.inputs, num_slots)]
-        self._rings.append(SharedRing(folder / "outputs", self._form.outputs, num_slots))
+        form = ItemForm(self._captured)
+        self._rings = [SharedRing(folder / "inputs", form.inputs, num_slots)]
+        self._rings.append(SharedRing(folder / "outputs", form.outputs, num_slots))
         if self._job.device == "cuda":
             for ring in self._rings:
                 ring.pin()
         inputs, outputs = self._rings
-        sizes = SharedRing(folder / "sizes", self._form.sizes, num_slots)
-        self._streams = [StageStream(runner, self._form, (inputs, sizes, outputs), folder) for runner in self._runners]
+        sizes = SharedRing(folder / "sizes", form.sizes, num_slots)
+        self._streams = [StageStream(runner, form, (inputs, sizes, outputs), folder) for runner in self._runners]
 
     def stream(self) -> None:
         """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
