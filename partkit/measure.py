@@ -75,8 +75,11 @@ class GpuSampler:
         import pynvml as nvml
 
         while not self._stop.wait(_SAMPLE_S):
-            use = float(nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
-            self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
+            try:
+                use = float(nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+                self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
+            except nvml.NVMLError:  # some machines let nobody ask
+                return
 
 
 def throttle_names(reasons: int) -> tuple[str, ...]:

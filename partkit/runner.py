@@ -31,6 +31,7 @@ TF32_TOLERANCE = 1e-2
 SCHEDULED = ("pipeline", "split")
 """Executors whose items can arrive at random times."""
 
+_USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "peak_bytes")
 _CHECKED_ITEMS = 4
 _WARM_ITEMS = 6
 _MIN_ITEMS = 12
@@ -335,7 +336,8 @@ def _stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, .
 
 def rank_uses(rank: int, run: Reply) -> list[RankUse]:
     """One rank's part of a run result, by device that it computes on."""
-    return [RankUse(rank=rank, busy=run["busy"], host_peak_bytes=run["host_peak_bytes"], **use) for use in run["uses"]]
+    own = {"rank": rank, "busy": run["busy"], "host_peak_bytes": run["host_peak_bytes"]}
+    return [RankUse(**own, **{key: use[key] for key in _USE_KEYS}) for use in run["uses"]]
 
 
 def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:

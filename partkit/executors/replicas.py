@@ -18,11 +18,16 @@ class ReplicasExecutor(PipelineExecutor):
 
     def __init__(self, context: RankContext) -> None:
         assert context.job.plan is not None
+        self._num_planned = len(context.job.plan.stages)
         plan = unsplit(context.job.plan, context.job.devices)
         layout = {"plan": plan, "host_by_place": (), "device_by_place": ()}
         super().__init__(replace(context, job=context.job.model_copy(update=layout)))
         if context.device.type == "cpu":
             self.warnings.append("no CUDA graphs on the CPU: the captured graph runs as generated code")
+
+    def stage_s(self) -> dict[int, float]:
+        """Seconds of a whole item, where that is the plan's only stage; else its places are not the plan's."""
+        return super().stage_s() if self._num_planned == 1 else {}
 
 
 def unsplit(plan: Plan, devices: tuple[int, ...]) -> Plan:
