@@ -12,6 +12,7 @@ CODES = {
     errors.CaptureError("no"): 2,
     errors.WeightsError("no"): 2,
     errors.MachineError("no"): 3,
+    errors.UnsupportedError("no"): 3,
     errors.InfeasibleError("no"): 4,
     errors.RankFailedError("no"): 5,
     errors.OutputMismatchError("no"): 6,
