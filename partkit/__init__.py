@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from partkit.compare import CompareOptions, compare_executors
     from partkit.errors import PartkitError
+    from partkit.jobs import RunOptions
     from partkit.pipeline import Pipeline, open_pipeline
     from partkit.planners import PlanRequest, make_plan, plan_as_asked
-    from partkit.runner import RunOptions, run_plan
+    from partkit.runner import run_plan
     from partkit.sources import parse_model
     from partkit.workflow import machine_cluster, profile_model
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import require_executor
+from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
 from partkit.machine import num_cores
 from partkit.measure import describe_environment, describe_gpus, is_settled
@@ -28,7 +29,7 @@ from partkit.plan import Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Comparison
 from partkit.rows import Contender, row_of, throttles
-from partkit.runner import RunOptions, check_outputs, job_of, make_reference
+from partkit.runner import check_outputs, make_reference
 from partkit.verdict import conclude
 
 DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")

@@ -25,9 +25,9 @@ from partkit.errors import RankFailedError, UsageError
 from partkit.executors.loading import capture_job_model, load_job_model
 from partkit.items import ItemForm, item_sizes
 from partkit.job import Job
+from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
 from partkit.plan import Plan
-from partkit.runner import RunOptions, job_of
 from partkit.transport.ring import SharedRing
 from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 from partkit.transport.wiring import Place, places

@@ -9,8 +9,8 @@ from typing import Literal
 
 from partkit.launch import Reply, WorkerGroup
 from partkit.measure import bootstrap_ci95, percentile
+from partkit.rates import latencies, overall_rate
 from partkit.result import Check, Row
-from partkit.runner import latencies, overall_rate
 
 MIN_LATENCIES = 6
 """Fewest items for a median: the least and greatest of six hold it between them with 97% certainty."""

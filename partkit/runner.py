@@ -5,20 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from partkit.errors import MachineError, MismatchError, UsageError
-from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, require_executor
-from partkit.job import DeviceType, Job
+from partkit.job import Job
+from partkit.jobs import P95_ITEMS, RunOptions, job_of
 from partkit.launch import Ranks, Reply, WorkerGroup
-from partkit.machine import num_cores, num_cuda_devices, resolve_device
+from partkit.machine import num_cores
 from partkit.measure import describe_environment, percentile
-from partkit.plan import NO_EXECUTOR, Plan
+from partkit.plan import Plan
 from partkit.progress import Progress, silent
+from partkit.rates import latencies, overall_rate
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
-from partkit.sources import require_consent
 from partkit.torchrun import is_one_host, join, started_by_launcher
 from partkit.transport.wiring import places
 
@@ -28,43 +27,11 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-
 TF32_TOLERANCE = 1e-2
 """The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
 
-SCHEDULED = ("pipeline", "split")
-"""Executors whose items can arrive at random times."""
-
-_USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "peak_bytes")
+_USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
 _CHECKED_ITEMS = 4
 _WARM_ITEMS = 6
 _MIN_ITEMS = 12
-_P95_ITEMS = 20
 _SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to run and measure a plan."""
-
-    items: int | None = None
-    """Items of the timed run; None: as many as fill ``seconds``."""
-    seconds: float | None = None
-    """Length of the timed run; None: ten seconds."""
-    check: bool = True
-    device: str = "auto"
-    threads: int | None = None
-    """Intra-op threads of each rank on the CPU; None: as the plan's profile was measured."""
-    mode: Literal["throughput", "latency"] = "throughput"
-    port: int | None = None
-    allow_code: bool = False
-    latency_items: int = _P95_ITEMS
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    """``batch`` and ``seq`` of the items, of a plan whose sizes may vary; empty: the largest."""
-    rate_per_s: float | None = None
-    """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
-    timeout_s: float = 600.0
-    """Longest that ranks may take over one order before they are ended."""
-    streams: int = 1
-    """CUDA streams of executors that can deal whole items to several."""
-    devices: tuple[int, ...] | None = None
-    """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
 
 def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult | None:
@@ -76,10 +43,6 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
     """
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
-    if options.rate_per_s is not None and plan.executor not in SCHEDULED:
-        raise UsageError(
-            f"items cannot arrive at a rate with {plan.executor}", hint=f"use {' or '.join(SCHEDULED)}, or leave it out"
-        )
     if started_by_launcher():
         group = join(job)
         if group is None:
@@ -112,90 +75,6 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return _result(plan, group.job, check, measured, environment, warnings)
-
-
-# --- jobs -------------------------------------------------------------------------------------------------------
-
-
-def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
-    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
-    _require_runnable(plan, executor)
-    require_executor(executor, allow_code=options.allow_code)
-    require_consent(plan.model, allow_code=options.allow_code)
-    plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
-    device = _device_for(plan, options.device)
-    device_by_place = _devices(plan, options.devices)
-    if device == "cuda":
-        _require_devices(device_by_place, plan)
-    layout: dict[str, Any] = {"devices": device_by_place}
-    if executor in ON_ONE_DEVICE:
-        layout = {"devices": device_by_place[:1]}
-    elif executor in IN_ONE_PROCESS or options.devices is not None:
-        hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
-        rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
-        layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
-    return Job(
-        executor=executor,
-        model=plan.model,
-        sizes=dict(options.sizes),
-        plan=plan,
-        device=device,
-        threads=options.threads or planned_threads(plan),
-        num_parts=len(device_by_place),
-        num_slots=plan.constraints.num_slots,
-        num_streams=options.streams,
-        allow_code=options.allow_code,
-        timeout_s=options.timeout_s,
-        **layout,
-    )
-
-
-def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
-    planned = tuple(index for stage in plan.stages for index in stage.devices)
-    if asked is not None and len(asked) != len(planned):
-        raise UsageError(
-            f"{len(asked)} devices were given for a plan of {len(planned)} places",
-            hint=f"give one for each stage (and replica), as in --devices {','.join(map(str, planned))}",
-        )
-    return planned if asked is None else asked
-
-
-def _require_runnable(plan: Plan, executor: str) -> None:
-    """Stages that wait for each other within one item would do so for ever."""
-    if executor in ("pipeline", "split", NO_EXECUTOR) and not plan.contiguous:
-        raise MismatchError(
-            f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
-            "runs once for an item",
-            hint="plan again without --non-contiguous",
-        )
-
-
-def planned_threads(plan: Plan) -> int:
-    """Intra-op threads that the plan's profile was measured with."""
-    threads = plan.cluster.provenance.get("threads", 1)
-    return threads if isinstance(threads, int) else 1
-
-
-def _device_for(plan: Plan, asked: str) -> DeviceType:
-    if asked != "auto":
-        return resolve_device(asked)
-    planned = plan.cluster.devices[0].type
-    if planned == "cuda" and num_cuda_devices() == 0:
-        raise MachineError(
-            f"the plan is for {len(plan.stages)} CUDA devices and this machine has none",
-            hint="run it with --device cpu, or re-plan here with 'partkit plan'",
-        )
-    return "cuda" if planned == "cuda" else "cpu"
-
-
-def _require_devices(devices: Sequence[int], plan: Plan) -> None:
-    found = num_cuda_devices()
-    if max(devices) >= found:
-        raise MachineError(
-            f"the plan has {len(plan.stages)} stages on devices {', '.join(map(str, devices))}, and this machine has "
-            f"{found} CUDA device{'s' if found != 1 else ''}",
-            hint=f"run it with --device cpu, or re-plan with 'partkit plan {plan.model.source} --stages {found}'",
-        )
 
 
 # --- the steps of a run -------------------------------------------------------------------------------------
@@ -267,33 +146,6 @@ def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(runs))
 
 
-def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
-    """Samples/s from the first rank's start to the last one's end, and in steady state."""
-    batch = job.fed.batch
-    window = max(run["end"] for run in runs) - min(run["begin"] for run in runs)
-    finished = sum(run["finished"] for run in runs)
-    rates = [run["steady_per_s"] for run in runs if run["finished"]]
-    overall = finished * batch / window
-    steady = sum(rates) * batch if all(rate is not None for rate in rates) else overall
-    return overall, steady
-
-
-def latencies(runs: Sequence[Reply]) -> list[float]:
-    """Seconds from entry to output of items that ran one at a time."""
-    if all(run["entered_at"] and run["finished_at"] for run in runs):  # every rank runs whole items of its own
-        return [end - begin for run in runs for begin, end in _times(run["entered_at"], run["finished_at"])]
-    entered = [pair for run in runs for pair in run["entered_at"]]
-    finished = [pair for run in runs for pair in run["finished_at"]]
-    return [end - begin for begin, end in _times(entered, finished)]
-
-
-def _times(entered: Sequence[tuple[int, float]], finished: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
-    """First entry and last end of each item; an item may enter at several stages."""
-    begin = dict(sorted(entered, key=lambda pair: pair[1], reverse=True))
-    end = dict(sorted(finished, key=lambda pair: pair[1]))
-    return [(begin[item], end[item]) for item in end]
-
-
 def _result(
     plan: Plan,
     job: Job,
@@ -357,6 +209,6 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
         told.append(
             f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
         )
-    if len(measured.latencies_s) < _P95_ITEMS:
+    if len(measured.latencies_s) < P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

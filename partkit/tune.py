@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from partkit.cluster import Cluster
 from partkit.errors import UsageError
+from partkit.jobs import RunOptions
 from partkit.kept import keep_profile
 from partkit.machine import resolve_device
 from partkit.plan import MeasuredRound, MovedNodes, Plan
@@ -14,7 +15,7 @@ from partkit.planners.check import objective_of, under_bound
 from partkit.profile import Profile
 from partkit.progress import Progress
 from partkit.result import RunResult
-from partkit.runner import RunOptions, run_plan
+from partkit.runner import run_plan
 
 MAX_ROUNDS = 3
 STABLE = 0.01

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import linecache
 import os
-import re
 import signal
 import statistics
 import sys
@@ -23,18 +21,19 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import Executor, RankContext, make_executor
 from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.executors.protocol import Leaves, ScheduledExecutor, StreamingExecutor, Trace
+from partkit.failure import failure_of
 from partkit.job import Job
-from partkit.launch import Failure, Reply, connect, serve, write_failure
+from partkit.launch import Reply, connect, serve, write_failure
+from partkit.materialise import materialise
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
 from partkit.profile import ProfiledDevice
 from partkit.profilers.assemble import assemble
 from partkit.profilers.measured import measure_nodes
-from partkit.stages import cut, materialise
+from partkit.stages import cut
 from partkit.transport.probe import ping_pong
 
 _PR_SET_PDEATHSIG = 1
@@ -55,7 +54,7 @@ def main() -> int:
         worker.close()
     except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
         traceback.print_exc()
-        failure = _describe(error, rank)
+        failure = failure_of(error, rank)
         write_failure(log_dir, failure)
         sys.stderr.flush()
         os._exit(failure.exit_code)  # other threads may be stuck in a collective: do not wait for them
@@ -282,28 +281,6 @@ def _steady_rate(finished: list[float]) -> float | None:
     if len(finished) - skip < 2 or finished[-1] == finished[skip]:
         return None
     return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
-
-
-def _describe(error: BaseException, rank: int) -> Failure:
-    text = str(error).strip().splitlines()
-    first = text[0] if text else type(error).__name__
-    is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
-    if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
-        is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
-        return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
-    node = _node_in(error)
-    where = f" at node {node}" if node else ""
-    return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)
-
-
-def _node_in(error: BaseException) -> str | None:
-    """The graph node whose generated line raised."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith("<eval_with_key>"):
-            line = frame.line or linecache.getline(frame.filename, frame.lineno or 0)
-            match = re.match(r"\s*(\w+)\s*=", line)
-            return match.group(1) if match else None
-    return None
 
 
 if __name__ == "__main__":

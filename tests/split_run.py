@@ -10,10 +10,11 @@ from torch.utils import _pytree as pytree
 
 from partkit.capture import Capture
 from partkit.executors.loading import tensor_reader
+from partkit.materialise import materialise
 from partkit.profile import Profile, ProfiledDevice
 from partkit.profilers.assemble import assemble
 from partkit.sources.loaded import LoadedModel
-from partkit.stages import StageGraph, ValueSpec, cut, materialise
+from partkit.stages import StageGraph, ValueSpec, cut
 from partkit.transport.buffers import SlotBuffer
 
 

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
+from partkit.jobs import RunOptions
 from partkit.machine import num_cuda_devices
-from partkit.runner import RunOptions, run_plan
+from partkit.runner import run_plan
 from tests.planned import plan_of
 
 QUICK = RunOptions(device="cpu", items=12, latency_items=4)

@@ -9,11 +9,11 @@ import pytest
 from partkit import tune
 from partkit.cluster import Cluster, Device, Link
 from partkit.errors import UsageError
+from partkit.jobs import RunOptions
 from partkit.kept import find_profile
 from partkit.model import ModelSpec
 from partkit.planners import PlanRequest
 from partkit.profile import Node, Profile
-from partkit.runner import RunOptions
 
 ON_CPU = RunOptions(device="cpu")
 CLUSTER = Cluster(devices=(Device(name="a"), Device(name="b")), link=Link(bytes_per_s=1e9))

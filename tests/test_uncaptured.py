@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from partkit.cluster import Cluster, Device, Link
-from partkit.runner import RunOptions, run_plan
+from partkit.jobs import RunOptions
+from partkit.runner import run_plan
 from partkit.sources import parse_model
 from partkit.uncaptured import uncaptured_plan
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from partkit.compare import CompareOptions, compare_executors
+from partkit.jobs import RunOptions
 from partkit.planners import PlanRequest, plan_as_asked
-from partkit.runner import RunOptions, run_plan
+from partkit.runner import run_plan
 from partkit.sources import parse_model
 from partkit.workflow import machine_cluster, profile_model
 

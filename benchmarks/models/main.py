@@ -17,12 +17,13 @@ from architectures import ARCHITECTURES, Architecture, modules  # noqa: E402
 from partkit.cluster import Cluster, Device, Link  # noqa: E402
 from partkit.errors import PartkitError  # noqa: E402
 from partkit.job import Job  # noqa: E402
+from partkit.jobs import RunOptions, job_of  # noqa: E402
 from partkit.launch import WorkerGroup  # noqa: E402
 from partkit.plan import Plan  # noqa: E402
 from partkit.planners import PlanRequest, plan_as_asked  # noqa: E402
 from partkit.profile import Profile  # noqa: E402
 from partkit.progress import silent  # noqa: E402
-from partkit.runner import TOLERANCES, RunOptions, check_outputs, job_of, make_reference  # noqa: E402
+from partkit.runner import TOLERANCES, check_outputs, make_reference  # noqa: E402
 from partkit.sources import parse_model  # noqa: E402
 from partkit.units import format_bytes  # noqa: E402
 from partkit.workflow import profile_model  # noqa: E402

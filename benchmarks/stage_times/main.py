@@ -21,6 +21,7 @@ from partkit.capture import Capture, capture
 from partkit.clusters import load_cluster
 from partkit.executors.loading import item_inputs, runnable, tensor_reader
 from partkit.inputs import split_arguments
+from partkit.materialise import materialise
 from partkit.model import ModelSpec
 from partkit.plan import Plan
 from partkit.planners import PlanRequest, make_plan
@@ -29,7 +30,7 @@ from partkit.profilers.assemble import assemble
 from partkit.profilers.measured import measure_nodes, whole_cpu_s, whole_cuda_s
 from partkit.sources import load_model, parse_model
 from partkit.sources.loaded import LoadedModel
-from partkit.stages import cut, cut_plan, materialise
+from partkit.stages import cut, cut_plan
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "bert": ("bert", {}, {}),

@@ -10,8 +10,8 @@ from partkit.errors import UsageError
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.jobs import RunOptions
     from partkit.plan import Plan
-    from partkit.runner import RunOptions
 
 
 def run_items(plan: Plan, inputs: Path | None, outputs: Path | None, options: RunOptions, output: Output) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import fx
 
 from partkit.capture import Capture
-from partkit.stages import StageGraph, ValueSpec, materialise
+from partkit.materialise import materialise
+from partkit.stages import StageGraph, ValueSpec
 
 MAX_FORMS = 32
 """Shapes that a stage is kept in; the one used longest ago goes first."""

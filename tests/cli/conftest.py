@@ -123,7 +123,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         load_cluster=fakes.note("load_cluster", "cluster"),
         builtin_cluster_names=lambda: ("box", "rack"),
     )
-    _install(monkeypatch, "partkit.runner", RunOptions=SimpleNamespace, run_plan=fakes.note("run_plan", "run"))
+    _install(monkeypatch, "partkit.jobs", RunOptions=SimpleNamespace)
+    _install(monkeypatch, "partkit.runner", run_plan=fakes.note("run_plan", "run"))
     _install(
         monkeypatch,
         "partkit.compare",

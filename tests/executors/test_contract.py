@@ -8,9 +8,11 @@ import pytest
 
 from partkit.errors import UnsupportedError
 from partkit.executors import EXECUTORS
+from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
 from partkit.plan import Plan
-from partkit.runner import RunOptions, check_outputs, job_of, make_reference, overall_rate
+from partkit.rates import overall_rate
+from partkit.runner import check_outputs, make_reference
 from tests.planned import plan_of
 
 OPTIONS = RunOptions(device="cpu")

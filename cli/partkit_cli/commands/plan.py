@@ -87,7 +87,7 @@ def _list_frontier(
 def _measured_plan(
     profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output, *, typed: bool
 ) -> Plan:
-    from partkit.runner import RunOptions
+    from partkit.jobs import RunOptions
     from partkit.tune import plan_by_measuring
     from partkit_cli.planning import cluster_for, with_provenance
 

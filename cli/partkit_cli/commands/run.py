@@ -66,8 +66,9 @@ def run(
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
+    from partkit.jobs import RunOptions
     from partkit.plan import Plan
-    from partkit.runner import RunOptions, run_plan
+    from partkit.runner import run_plan
 
     options = RunOptions(
         items=items,
