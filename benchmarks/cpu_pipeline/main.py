@@ -9,6 +9,8 @@ from partkit.runner import run_plan
 from partkit.sources import parse_model
 from partkit.workflow import machine_cluster, profile_model
 
+EXECUTORS = ("single", "pipeline", "dispatch", "fsdp")
+
 
 def main() -> None:
     profile = profile_model(parse_model("bert"), device="cpu", threads=1, refresh=True)
@@ -25,7 +27,8 @@ def main() -> None:
         )
         if num_stages == 2:
             two = plan
-    comparison = compare_executors(two, CompareOptions(device="cpu", rounds=3, seconds_per_round=8))
+    options = CompareOptions(EXECUTORS, device="cpu", rounds=3, seconds_per_round=8)
+    comparison = compare_executors(two, options)
     print("\n| executor | samples/s | 95% interval | over single | latency p50 |\n|---|---|---|---|---|")
     single = next(row.samples_per_s for row in comparison.rows if row.executor == "single")
     for row in comparison.rows:
