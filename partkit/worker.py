@@ -142,8 +142,8 @@ class Worker:
                     matches = False
                     continue
                 reference = file.get_tensor(key)
-                worst = max(worst, _max_abs(leaf.double() - reference.double()))
-                largest = max(largest, _max_abs(reference.double()))
+                worst = max(worst, _difference(leaf.double(), reference.double()))
+                largest = max(largest, _max_abs(reference.double()[reference.isfinite()]))
         finite = worst < float("inf")
         return {"max_abs_diff": worst if finite else None, "max_abs": largest, "matches": matches and finite}
 
@@ -265,6 +265,12 @@ def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:
         return [(index, leaf) for index, leaf in enumerate(leaves) if leaf is not None]
 
     return [(item, index, leaf) for item, leaves in trace.outputs.items() for index, leaf in numbered(leaves)]
+
+
+def _difference(given: torch.Tensor, reference: torch.Tensor) -> float:
+    """Largest difference; where the model itself gives an infinity or no number, the same counts as equal."""
+    same = (given == reference) | (given.isnan() & reference.isnan())
+    return _max_abs(torch.where(same, 0.0, given - reference))
 
 
 def _max_abs(tensor: torch.Tensor) -> float:
