@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from partkit.errors import MachineError, MismatchError, UsageError
-from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, require_executor
+from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, ON_STAGES, require_executor
 from partkit.job import DeviceType, Job
 from partkit.machine import num_cuda_devices, resolve_device
 from partkit.plan import NO_EXECUTOR, Plan
@@ -15,9 +15,6 @@ from partkit.sources import require_consent
 
 P95_ITEMS = 20
 """Fewest items that a 95th percentile is given of without a warning."""
-
-SCHEDULED = ("pipeline", "split")
-"""Executors whose items can arrive at random times."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
-    if options.rate_per_s is not None and executor not in SCHEDULED:
+    if options.rate_per_s is not None and executor not in ON_STAGES:
         raise UsageError(
-            f"items cannot arrive at a rate with {executor}", hint=f"use {' or '.join(SCHEDULED)}, or leave it out"
+            f"items cannot arrive at a rate with {executor}", hint=f"use {' or '.join(ON_STAGES)}, or leave it out"
         )
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
@@ -97,7 +94,7 @@ def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
 
 def _require_runnable(plan: Plan, executor: str) -> None:
     """Stages that wait for each other within one item would do so for ever."""
-    if executor in ("pipeline", "split", NO_EXECUTOR) and not plan.contiguous:
+    if executor in (*ON_STAGES, NO_EXECUTOR) and not plan.contiguous:
         raise MismatchError(
             f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
             "runs once for an item",

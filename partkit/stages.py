@@ -130,6 +130,12 @@ def cut_plan(captured: Capture, plan: Plan) -> tuple[StageGraph, ...]:
     return cut(captured, plan.stage_by_node, len(plan.stages), recomputes=plan.recomputes_by_stage)
 
 
+def uncut(captured: Capture) -> StageGraph:
+    """The whole graph as one stage."""
+    (whole,) = cut(captured, dict.fromkeys(captured.placed, 0), 1)
+    return whole
+
+
 def _follow(
     captured: Capture, stage_by_node: Mapping[str, int], again: Mapping[int, Set[fx.Node]]
 ) -> tuple[dict[int, set[fx.Node]], dict[tuple[int, int], set[fx.Node]]]:
@@ -189,7 +195,7 @@ def largest_spec(captured: Capture, node: fx.Node) -> ValueSpec:
 
 
 def _check_names(captured: Capture, stage_by_node: Mapping[str, int]) -> None:
-    placed = {node.name for node in captured.graph.nodes if node.op != "get_attr"} - captured.free
+    placed = set(captured.placed)
     missing, unknown = sorted(placed - set(stage_by_node)), sorted(set(stage_by_node) - placed)
     if missing or unknown:
         raise MismatchError(

@@ -6,7 +6,6 @@ import ctypes
 import itertools
 import os
 import signal
-import statistics
 import sys
 import time
 import traceback
@@ -22,18 +21,13 @@ from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
 from partkit.executors import Executor, RankContext, make_executor
-from partkit.executors.clock import settle
-from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
+from partkit.executors.loading import capture_job_model, load_job_model
 from partkit.executors.protocol import Leaves, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.failure import failure_of
 from partkit.job import Job
 from partkit.launch import Reply, connect, serve, write_failure
-from partkit.materialise import materialise
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
-from partkit.profile import ProfiledDevice
-from partkit.profilers.assemble import assemble
-from partkit.profilers.measured import measure_nodes
-from partkit.stages import cut
+from partkit.profiling import profile_on
 from partkit.transport.probe import ping_pong
 
 _PR_SET_PDEATHSIG = 1
@@ -160,17 +154,13 @@ class Worker:
         else:
             scheduled = cast("ScheduledExecutor", self._ready())
             trace = scheduled.run_at_rate(range(items), rate_per_s=rate_per_s, seed=0)
-        uses = self._device_uses()
         reply: Reply = {
             "begin": trace.begin,
             "end": trace.end,
             "busy": trace.busy_s / (trace.end - trace.begin),
             "finished": len(trace.finished),
             "steady_per_s": _steady_rate(list(trace.finished.values())),
-            "uses": uses,
-            "gpu_util_mean": _mean([use["gpu_util_mean"] for use in uses]),
-            "gpu_util_max": max((use["gpu_util_max"] or 0.0 for use in uses), default=None) if self._samplers else None,
-            "peak_bytes": max(use["peak_bytes"] for use in uses),
+            "uses": self._device_uses(),
             "host_peak_bytes": host_peak_bytes(),
         }
         if one_at_a_time or rate_per_s is not None:
@@ -212,26 +202,12 @@ class Worker:
         loaded = load_job_model(job)
         captured = capture_job_model(job, loaded)
         captured_at = time.perf_counter()
-        placed = [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
-        (whole,) = cut(captured, dict.fromkeys(placed, 0), 1)
-        module = materialise(whole, captured, tensor_reader(loaded, captured), device)
-        inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
-        measured = measure_nodes(module, inputs, as_run=runnable(module, job.model))
-        settle(device)
-        on_cuda = device.type == "cuda"
-        name = torch.cuda.get_device_name(device) if on_cuda else describe_environment()["cpu"]
-        profile = assemble(
-            captured,
-            measured.time_s_by_node,
-            device=ProfiledDevice(type=device.type, name=name, num_threads=None if on_cuda else job.threads),
-            method="measured",
-            scale=measured.scale,
-            provenance={
-                "capture_s": round(captured_at - begin, 3),
-                "profile_s": round(time.perf_counter() - captured_at, 3),
-                **describe_environment(),
-            },
-        )
+        profile = profile_on(device, loaded, captured, threads=job.threads)
+        taken = {
+            "capture_s": round(captured_at - begin, 3),
+            "profile_s": round(time.perf_counter() - captured_at, 3),
+        }
+        profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
         profile.save(path)
         return {"nodes": len(profile.nodes)}
 
@@ -253,11 +229,6 @@ class Worker:
     def _ready(self) -> Executor:
         assert self._executor is not None, "an order before 'load'"
         return self._executor
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
 
 
 def _tensors(trace: Trace) -> list[tuple[int, int, torch.Tensor]]:

@@ -14,13 +14,9 @@ def captured_model(source: str, **options: Any) -> Capture:
     return capture(load_model(parse_model(source, **options)))
 
 
-def placed_names(captured: Capture) -> list[str]:
-    return [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
-
-
 def even_cut(captured: Capture, count: int) -> dict[str, int]:
     """Stages of about as many nodes each; a tuple's elements stay with it."""
-    names = placed_names(captured)
+    names = captured.placed
     share = -(-len(names) // count)
     stages: dict[str, int] = {}
     for index, name in enumerate(names):

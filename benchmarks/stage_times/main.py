@@ -25,12 +25,11 @@ from partkit.materialise import materialise
 from partkit.model import ModelSpec
 from partkit.plan import Plan
 from partkit.planners import PlanRequest, make_plan
-from partkit.profile import Profile, ProfiledDevice
-from partkit.profilers.assemble import assemble
-from partkit.profilers.measured import measure_nodes, whole_cpu_s, whole_cuda_s
+from partkit.profilers.measured import whole_cpu_s, whole_cuda_s
+from partkit.profiling import profile_on
 from partkit.sources import load_model, parse_model
 from partkit.sources.loaded import LoadedModel
-from partkit.stages import cut, cut_plan
+from partkit.stages import cut_plan
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "bert": ("bert", {}, {}),
@@ -93,7 +92,7 @@ def measure(name: str, device: torch.device) -> Figures:
     loaded = load_model(spec)
     captured = capture(loaded)
     begin = time.perf_counter()
-    profile = profile_here(loaded, captured, device)
+    profile = profile_on(device, loaded, captured, threads=torch.get_num_threads())
     profile_s = time.perf_counter() - begin
     cluster = load_cluster("2x-nvlink")
     one, two = (make_plan(profile, cluster, PlanRequest(num_stages=n, exact_num_stages=True)) for n in (1, 2))
@@ -108,17 +107,6 @@ def measure(name: str, device: torch.device) -> Figures:
     return Figures(
         profile_s, eager_s, sum(whole_s), tuple(stage.compute_s for stage in two.stages), stage_s, max(differences)
     )
-
-
-def profile_here(loaded: LoadedModel, captured: Capture, device: torch.device) -> Profile:
-    """The profile, measured in this process."""
-    placed = [n.name for n in captured.graph.nodes if n.op != "get_attr" and n.name not in captured.free]
-    (whole,) = cut(captured, dict.fromkeys(placed, 0), 1)
-    module = materialise(whole, captured, tensor_reader(loaded, captured), device)
-    inputs = on_device(loaded.spec, device)
-    measured = measure_nodes(module, inputs, as_run=runnable(module, loaded.spec))
-    described = ProfiledDevice(type=device.type, name=device.type)
-    return assemble(captured, measured.time_s_by_node, device=described, method="measured", scale=measured.scale)
 
 
 def run_stages(

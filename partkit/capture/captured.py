@@ -58,6 +58,11 @@ class Capture:
         """Graph nodes by name, in order."""
         return {node.name: node for node in self.graph.nodes}
 
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """Names of the nodes that a plan places: all but parameters and free nodes."""
+        return tuple(n.name for n in self.graph.nodes if n.op != "get_attr" and n.name not in self.free)
+
 
 def structure_digest(captured: Capture) -> str:
     """SHA-256 over operations, arguments, shapes, dtypes and the names of parameters."""

@@ -31,10 +31,14 @@ ON_ONE_DEVICE = frozenset({"single", "single-graph"})
 IN_ONE_PROCESS = ON_ONE_DEVICE | {"split", "dispatch", "accelerate"}
 """Executors with one rank; the others have one for each device."""
 
+ON_STAGES = ("pipeline", "split")
+"""Executors that run a plan's stages, each once for an item."""
+
 __all__ = [
     "EXECUTORS",
     "IN_ONE_PROCESS",
     "ON_ONE_DEVICE",
+    "ON_STAGES",
     "Executor",
     "RankContext",
     "make_executor",

@@ -26,6 +26,11 @@ def pack(sizes: Sequence[int], alignment: int = ALIGNMENT) -> tuple[list[int], i
     return offsets, end
 
 
+def value_at(data: torch.Tensor, offset: int, value: ValueSpec) -> torch.Tensor:
+    """The bytes from ``offset`` on, seen as a value."""
+    return data[offset : offset + value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)
+
+
 class SlotBuffer:
     """One slot of an edge: a byte buffer and typed tensors over it, one for each value in order."""
 
@@ -44,7 +49,4 @@ class SlotBuffer:
         self._values = values
         self.used = self.bytes[: max(total, 1)]
         """What has to be sent."""
-        self.tensors = [
-            self.bytes[offset : offset + value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)
-            for value, offset in zip(values, offsets, strict=True)
-        ]
+        self.tensors = [value_at(self.bytes, offset, value) for value, offset in zip(values, offsets, strict=True)]

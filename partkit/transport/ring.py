@@ -9,7 +9,7 @@ import torch
 
 from partkit.errors import MachineError
 from partkit.stages import ValueSpec
-from partkit.transport.buffers import ALIGNMENT, pack
+from partkit.transport.buffers import ALIGNMENT, pack, value_at
 
 
 class SharedRing:
@@ -33,7 +33,7 @@ class SharedRing:
         self._offset_by_name = {value.name: offset for value, offset in zip(values, offsets, strict=True)}
         self._slots = [
             {
-                value.name: _view(self._bytes[slot * stride + offset :], value)
+                value.name: value_at(self._bytes, slot * stride + offset, value)
                 for value, offset in zip(values, offsets, strict=True)
             }
             for slot in range(num_slots)
@@ -48,7 +48,7 @@ class SharedRing:
         if values is self._values:
             return self.tensors(item)
         start = item % self.num_slots * self._stride
-        return {value.name: _view(self._bytes[start + self._offset_by_name[value.name] :], value) for value in values}
+        return {value.name: value_at(self._bytes, start + self._offset_by_name[value.name], value) for value in values}
 
     def pin(self) -> None:
         """Register the memory with CUDA: copies need no staging and overlap. Raises :class:`MachineError`."""
@@ -62,7 +62,3 @@ class SharedRing:
         if self._is_pinned:
             torch.cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
             self._is_pinned = False
-
-
-def _view(data: torch.Tensor, value: ValueSpec) -> torch.Tensor:
-    return data[: value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)

@@ -214,34 +214,30 @@ def test_a_missing_expert_is_named(tmp_path):
 def test_a_truncated_file_is_named_with_the_first_tensor_cut_off(tmp_path):
     save(tmp_path, "LlamaForCausalLM")
     file = tmp_path / "model.safetensors"
-    ends = read_header_ends(file)
-    file.write_bytes(file.read_bytes()[:-4])
-    key, end = max(ends, key=lambda item: item[1])
-    assert fault(tmp_path) == (
-        f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {end - 4} bytes; "
-        "copy or download the file again"
-    )
+    expected = cut_short(file)
+    assert fault(tmp_path) == expected
     file.write_bytes(b"\x10\x00")
     assert fault(tmp_path) == f"{file} is truncated: it has 2 bytes and not even its whole header"
 
 
-def read_header_ends(file):
-    """Each tensor's name and the byte at which it ends, from the file's own header."""
+def cut_short(file):
+    """Take the last 4 bytes away; returns what must be told of that."""
     data = file.read_bytes()
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return [(key, item["data_offsets"][1]) for key, item in header.items() if key != "__metadata__"]
+    ends = [(key, item["data_offsets"][1]) for key, item in header.items() if key != "__metadata__"]
+    file.write_bytes(data[:-4])
+    key, end = max(ends, key=lambda item: item[1])
+    return (
+        f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {end - 4} bytes; "
+        "copy or download the file again"
+    )
 
 
 def test_a_truncated_shard_is_named_and_not_the_index(tmp_path):
     save(tmp_path, "LlamaForCausalLM", max_shard_size="5KB")
     shard = sorted(tmp_path.glob("*.safetensors"))[2]
-    ends = read_header_ends(shard)
-    shard.write_bytes(shard.read_bytes()[:-4])
-    key, end = max(ends, key=lambda item: item[1])
-    assert fault(tmp_path) == (
-        f"{shard} is truncated: tensor {key!r} ends at byte {end} of the data, which has {end - 4} bytes; "
-        "copy or download the file again"
-    )
+    expected = cut_short(shard)
+    assert fault(tmp_path) == expected
 
 
 def test_a_file_that_is_no_safetensors_file_is_named(tmp_path):

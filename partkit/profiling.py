@@ -1,0 +1,34 @@
+"""A captured model, measured on a device of this process -> its Profile."""
+
+from __future__ import annotations
+
+import torch
+
+from partkit.capture import Capture
+from partkit.executors.clock import settle
+from partkit.executors.loading import item_inputs, runnable, tensor_reader
+from partkit.materialise import materialise
+from partkit.measure import describe_environment
+from partkit.profile import Profile, ProfiledDevice
+from partkit.profilers.assemble import assemble
+from partkit.profilers.measured import measure_nodes
+from partkit.sources.loaded import LoadedModel
+from partkit.stages import uncut
+
+
+def profile_on(device: torch.device, loaded: LoadedModel, captured: Capture, *, threads: int) -> Profile:
+    """Measure every node, in the mode that the model's spec asks for; ``threads`` are this process's, on the CPU."""
+    module = materialise(uncut(captured), captured, tensor_reader(loaded, captured), device)
+    inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
+    measured = measure_nodes(module, inputs, as_run=runnable(module, loaded.spec))
+    settle(device)
+    on_cuda, environment = device.type == "cuda", describe_environment()
+    name = torch.cuda.get_device_name(device) if on_cuda else environment["cpu"]
+    return assemble(
+        captured,
+        measured.time_s_by_node,
+        device=ProfiledDevice(type=device.type, name=name, num_threads=None if on_cuda else threads),
+        method="measured",
+        scale=measured.scale,
+        provenance=environment,
+    )
