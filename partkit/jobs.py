@@ -53,7 +53,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
     if options.rate_per_s is not None and executor not in ON_STAGES:
         raise UsageError(
-            f"items cannot arrive at a rate with {executor}", hint=f"use {' or '.join(ON_STAGES)}, or leave it out"
+            f"items cannot arrive at a rate with {executor}", hint=f"use one of {', '.join(ON_STAGES)}, or leave it out"
         )
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)

@@ -28,9 +28,9 @@ from partkit.job import Job
 from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
 from partkit.plan import Plan
+from partkit.transport.places import Place, places
 from partkit.transport.ring import SharedRing
 from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
-from partkit.transport.wiring import Place, places
 
 _SHARED_MEMORY = Path("/dev/shm")
 _LOOK_S = 0.2

@@ -19,7 +19,7 @@ from partkit.progress import Progress, silent
 from partkit.rates import latencies, overall_rate
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
 from partkit.torchrun import is_one_host, join, started_by_launcher
-from partkit.transport.wiring import places
+from partkit.transport.places import places
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""

@@ -31,6 +31,8 @@ from partkit.profiling import profile_on
 from partkit.transport.probe import ping_pong
 
 _PR_SET_PDEATHSIG = 1
+_CONNECTIONS = "32"
+"""Hardware queues that CUDA may deal streams to; two streams in one wait for each other's waits."""
 _SETTLED_AFTER = 0.2
 """Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
 
@@ -66,6 +68,7 @@ class Worker:
     def __init__(self, job: Job, rank: int, world_size: int, store: Store, *, device_index: int | None = None) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
+            os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
         torch.set_num_threads(job.threads)

@@ -173,4 +173,6 @@ def test_latency_at_a_rate_counts_from_the_arrival() -> None:
 def test_a_rate_is_refused_where_items_cannot_wait_for_it() -> None:
     with pytest.raises(UsageError) as raised:
         run_plan(plan_of("bert-tiny", 2, executor="fsdp"), RunOptions(device="cpu", rate_per_s=5.0))
-    assert str(raised.value) == ("items cannot arrive at a rate with fsdp; use pipeline or split, or leave it out")
+    assert str(raised.value) == (
+        "items cannot arrive at a rate with fsdp; use one of pipeline, pipeline-nccl, split, or leave it out"
+    )

@@ -6,7 +6,7 @@ from partkit.capture import capture
 from partkit.errors import MismatchError
 from partkit.sources import load_model, parse_model
 from partkit.stages import cut
-from tests.planned import captured_model, even_cut, placed_names
+from tests.planned import captured_model, even_cut
 from tests.split_run import reference, run_split
 
 
@@ -52,7 +52,7 @@ def test_an_input_keeps_its_name_where_its_node_cannot() -> None:
 
 def test_nodes_of_another_graph_are_refused_with_their_names() -> None:
     captured = captured_model("bert-tiny")
-    names = placed_names(captured)
+    names = captured.placed
     stage_by_node = dict.fromkeys(names[1:], 0) | {"conv_9": 0}
     with pytest.raises(MismatchError) as raised:
         cut(captured, stage_by_node, 1)

@@ -12,6 +12,7 @@ EXECUTORS = {
     "single-graph": "partkit.executors.replicas:ReplicasExecutor",
     "replicas": "partkit.executors.replicas:ReplicasExecutor",
     "pipeline": "partkit.executors.pipeline:PipelineExecutor",
+    "pipeline-nccl": "partkit.executors.pipeline:NcclPipelineExecutor",
     "split": "partkit.executors.split:SplitExecutor",
     "dispatch": "partkit.executors.dispatch:DispatchExecutor",
     "fsdp": "partkit.executors.fsdp:FsdpExecutor",
@@ -31,7 +32,7 @@ ON_ONE_DEVICE = frozenset({"single", "single-graph"})
 IN_ONE_PROCESS = ON_ONE_DEVICE | {"split", "dispatch", "accelerate"}
 """Executors with one rank; the others have one for each device."""
 
-ON_STAGES = ("pipeline", "split")
+ON_STAGES = ("pipeline", "pipeline-nccl", "split")
 """Executors that run a plan's stages, each once for an item."""
 
 __all__ = [

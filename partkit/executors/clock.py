@@ -10,6 +10,9 @@ import torch
 _STAGE_BUDGET_S = 2.0
 _STAGE_MIN_CALLS = 5
 _STAGE_MAX_CALLS = 400
+_BATCHES = 9
+_BATCH_S = 0.06
+_BATCH_MAX_CALLS = 2000
 
 
 def settle(device: torch.device) -> None:
@@ -36,3 +39,22 @@ def call_s(call: Callable[[], object], device: torch.device, *, shared: bool) ->
         settle(device)
         samples.append(clock() - begin)
     return sorted(samples)[len(samples) // 2]
+
+
+def stream_s(call: Callable[[], object], stream: torch.cuda.Stream) -> float:
+    """Seconds of one call that queues work on ``stream``, when calls follow each other: the median of nine batches."""
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    samples: list[float] = []
+    count = 5
+    while len(samples) < _BATCHES:
+        first.record(stream)
+        for _ in range(count):
+            call()
+        last.record(stream)
+        last.synchronize()
+        seconds = first.elapsed_time(last) / 1e3
+        if seconds < _BATCH_S / 2 and count < _BATCH_MAX_CALLS:
+            count = min(max(count + 1, round(count * _BATCH_S / max(seconds, 1e-6))), _BATCH_MAX_CALLS)
+            continue
+        samples.append(seconds / count)
+    return sorted(samples)[_BATCHES // 2]

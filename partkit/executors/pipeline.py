@@ -30,14 +30,17 @@ from partkit.items import ItemForm
 from partkit.machine import num_cores
 from partkit.stages import StageGraph, cut_plan
 from partkit.transport.host import HostFeed, Source
+from partkit.transport.places import Place, places
 from partkit.transport.ring import SharedRing
-from partkit.transport.wiring import Place, Wiring, places
+from partkit.transport.wiring import Wiring
 
 
 class PipelineExecutor:
     """This rank's places of a plan."""
 
     is_data_parallel = False
+    only_nccl = False
+    """True where CUDA ranks send over NCCL even within a host."""
 
     def __init__(self, context: RankContext) -> None:
         assert context.job.plan is not None
@@ -46,6 +49,7 @@ class PipelineExecutor:
         self._mine = [place for place in self._places if place.rank == context.rank]
         self._runners: list[StageRunner] = []
         self._rings: list[SharedRing] = []
+        self._wiring: Wiring | None = None
         self.warnings: list[str] = []
 
     def load(self) -> None:
@@ -56,7 +60,15 @@ class PipelineExecutor:
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
-        wiring = Wiring(stages, self._places, self._context.rank, num_slots=self._job.num_slots, compute=compute)
+        wiring = Wiring(
+            stages,
+            self._places,
+            self._context.rank,
+            num_slots=self._job.num_slots,
+            compute=compute,
+            only_nccl=self.only_nccl,
+        )
+        self._wiring = wiring
         for place in self._mine:
             stream = compute[place.index]
             self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
@@ -139,6 +151,8 @@ class PipelineExecutor:
             runner.slots.release()
         for ring in self._rings:
             ring.close()
+        if self._wiring is not None:
+            self._wiring.close()
 
     def _runner(
         self,
@@ -230,3 +244,9 @@ class PipelineExecutor:
     def _settle(self) -> None:
         for device in {runner.device for runner in self._runners} or {self._context.device}:
             settle(device)
+
+
+class NcclPipelineExecutor(PipelineExecutor):
+    """The pipeline with NCCL on every edge between ranks, also within a host."""
+
+    only_nccl = True

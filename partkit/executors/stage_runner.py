@@ -1,8 +1,8 @@
 """One place of a pipeline at work: takes items through its stage, turn by turn.
 
     turn             0    1    2    3
-    stage 0         [0]  [1]  [2]  [3]              slot of an item = its turn at this place mod K
-    stage 1              [0]  [1]  [2]  [3]         a slot's buffers are reused K turns later
+    stage 0         [0]  [1]  [2]  [3]              slot of an item = item // replicas mod K, so that turns take
+    stage 1              [0]  [1]  [2]  [3]         the slots round and a slot's buffers are reused K turns later
 
 One loop serves gloo and NCCL: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
 where the host runs ahead and looks at outputs K turns behind.
@@ -10,22 +10,26 @@ where the host runs ahead and looks at outputs K turns behind.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from partkit.executors.clock import call_s, settle
+from partkit.executors.clock import call_s, settle, stream_s
 from partkit.executors.protocol import Leaves, Trace
 from partkit.executors.stage_forms import StageForms
 from partkit.executors.stage_slots import StageSlots
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
-from partkit.transport.wiring import Place
+from partkit.transport.places import Place
 
 _LOOK_S = 2e-5
 """How often a rank that waits for an arrival looks whether an item has ended."""
+
+_SAMPLE_EVERY = 8
+"""Turns between those whose time on the device is taken."""
 
 Sink = Callable[[int, Mapping[str, torch.Tensor]], None]
 """Takes an item's output values by name, complete, on this place's device; they last until it returns."""
@@ -86,7 +90,7 @@ class StageRunner:
 
     def step(self, turn: int) -> None:
         """Take one item through the stage; turns come in order."""
-        slot, item = turn % self.num_slots, self._items[turn]
+        slot, item = self._slot(turn), self._items[turn]
         if self._compute is not None and self._num_finished <= turn - self.num_slots:
             self._finish(turn - self.num_slots)
         self._await_arrival(item)
@@ -97,8 +101,9 @@ class StageRunner:
         self._run(slot, item)
         self._num_stepped = turn + 1
         self._ask()
+        filled = None if self._compute is None else self._ended[slot]
         for sender in self._senders.values():
-            sender.send(slot, item)
+            sender.send(slot, item, filled)
         if self._compute is None:
             self._finish(turn)
 
@@ -109,21 +114,33 @@ class StageRunner:
         for sender in self._senders.values():
             sender.drain()
         settle(self.device)
+        if self._trace is not None and self._sampled_s:
+            self._trace.busy_s += statistics.fmean(self._sampled_s) * self._num_stepped
 
     def stage_s(self, *, shared: bool) -> float:
-        """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`."""
+        """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`call_s`.
+
+        On CUDA runs follow each other without a gap, as in a full pipeline.
+        """
+        if self._compute is not None:
+            return stream_s(lambda: self.slots.run(0, 0), self._compute)
         return call_s(lambda: self.slots.run(0, 0), self.device, shared=shared)
 
     def _begin(self, items: Sequence[int]) -> None:
-        self._items = items
+        self._items, self._sampled_s = items, list[float]()
         self._num_known = self._num_posted = self._num_stepped = self._num_finished = 0
 
     def _ask(self) -> None:
         """Ask for each known item whose slot's former item has been taken."""
         while self._num_posted < min(self._num_known, self._num_stepped + self.num_slots):
+            slot, item = self._slot(self._num_posted), self._items[self._num_posted]
+            is_used = self._compute is not None and self._num_posted >= self.num_slots
             for source in self._sources:
-                source.post(self._num_posted % self.num_slots, self._items[self._num_posted])
+                source.post(slot, item, self._ended[slot] if is_used else None)
             self._num_posted += 1
+
+    def _slot(self, turn: int) -> int:
+        return self._items[turn] // self.place.num_replicas % self.num_slots
 
     def _await_arrival(self, item: int) -> None:
         """Wait until an item is due, seeing meanwhile the ends of items under way."""
@@ -131,11 +148,7 @@ class StageRunner:
             return
         while (left_s := self._due[item] - time.perf_counter()) > 0:
             oldest = self._num_finished
-            if (
-                self._compute is not None
-                and oldest < self._num_stepped
-                and self._ended[oldest % self.num_slots].query()
-            ):
+            if self._compute is not None and oldest < self._num_stepped and self._ended[self._slot(oldest)].query():
                 self._finish(oldest)
             else:
                 time.sleep(min(left_s, _LOOK_S) if self._compute is not None else left_s)
@@ -149,18 +162,23 @@ class StageRunner:
             if self._trace is not None:
                 self._trace.busy_s += time.perf_counter() - begin
             return
-        self._begun[slot].record(self._compute)
+        if self._is_sampled(self._num_stepped):
+            self._begun[slot].record(self._compute)
         self.slots.run(slot, item)
         self._ended[slot].record(self._compute)
 
+    def _is_sampled(self, turn: int) -> bool:
+        """Whether a turn's time is taken: another event on the compute stream each time would slow short stages."""
+        return turn % _SAMPLE_EVERY == 0
+
     def _finish(self, turn: int) -> None:
         """See the end of an item; on CUDA it is K turns back, which bounds how far the host runs ahead."""
-        slot, item = turn % self.num_slots, self._items[turn]
+        slot, item = self._slot(turn), self._items[turn]
         self._num_finished = turn + 1
         if self._compute is not None:
             self._ended[slot].synchronize()
-            if self._trace is not None:
-                self._trace.busy_s += self._begun[slot].elapsed_time(self._ended[slot]) / 1e3
+            if self._is_sampled(turn):
+                self._sampled_s.append(self._begun[slot].elapsed_time(self._ended[slot]) / 1e3)
         if self.stage.leaves is None:
             return
         if self._sink is not None:

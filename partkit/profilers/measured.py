@@ -25,8 +25,8 @@ _CPU_BUDGET_S = 4.0
 _CPU_MIN_PASSES = 5
 _CPU_MAX_PASSES = 200
 _CUDA_COPIES = 20
-_CUDA_REPLAYS = 5
-_WHOLE_REPLAYS = 50
+_CUDA_SAMPLES = 5
+_WHOLE_REPLAYS = 20
 _WARM_S = 0.5
 
 
@@ -177,8 +177,8 @@ def _node_replay_s(call: Callable[[], Any]) -> float:
         return _eager_s(call)
 
 
-def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, replays: int = _CUDA_REPLAYS) -> float:
-    """Seconds of one call inside a CUDA graph that holds it ``copies`` times."""
+def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, replays: int = 1) -> float:
+    """Seconds of one call inside a CUDA graph that holds it ``copies`` times, of ``replays`` that follow each other."""
     for _ in range(3):
         call()
     torch.cuda.synchronize()
@@ -193,20 +193,21 @@ def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, repl
         graph.replay()
         torch.cuda.synchronize()
     samples = []
-    for _ in range(replays):
+    for _ in range(_CUDA_SAMPLES):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
-        graph.replay()
+        for _ in range(replays):
+            graph.replay()
         end.record()
         end.synchronize()
-        samples.append(start.elapsed_time(end) / 1e3 / copies)
+        samples.append(start.elapsed_time(end) / 1e3 / copies / replays)
     del kept
     return float(statistics.median(samples))
 
 
 def _eager_s(call: Callable[[], Any]) -> float:
     samples = []
-    for _ in range(_CUDA_REPLAYS):
+    for _ in range(_CUDA_SAMPLES):
         torch.cuda.synchronize()
         begin = time.perf_counter()
         call()

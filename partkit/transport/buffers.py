@@ -26,6 +26,11 @@ def pack(sizes: Sequence[int], alignment: int = ALIGNMENT) -> tuple[list[int], i
     return offsets, end
 
 
+def packed_bytes(values: Sequence[ValueSpec]) -> int:
+    """Bytes of a buffer that holds the values; at least one."""
+    return max(pack([value.num_bytes for value in values])[1], 1)
+
+
 def value_at(data: torch.Tensor, offset: int, value: ValueSpec) -> torch.Tensor:
     """The bytes from ``offset`` on, seen as a value."""
     return data[offset : offset + value.num_bytes].view(value.dtype).as_strided(value.shape, value.stride)
@@ -36,8 +41,7 @@ class SlotBuffer:
 
     def __init__(self, values: Sequence[ValueSpec], device: torch.device) -> None:
         """``values`` at their largest."""
-        _, total = pack([value.num_bytes for value in values])
-        self.bytes = torch.zeros(max(total, 1), dtype=torch.uint8, device=device)
+        self.bytes = torch.zeros(packed_bytes(values), dtype=torch.uint8, device=device)
         self._values: Sequence[ValueSpec] | None = None
         self.fit(values)
 

@@ -3,6 +3,7 @@
     sender      ready(slot) . fill the slot . send(slot, item)          post     ask for an item ahead of its turn
     receiver    post(slot, item) . wait(slot) . read the slot           drain    all that was sent has left
 
+An item's slot is its turn at the place, ``item // replicas``, modulo the slots: both ends know each other's.
 ``wait``, ``ready`` and ``drain`` hold back the host over gloo and the compute stream on CUDA.
 """
 
@@ -16,6 +17,8 @@ import torch
 from partkit.stages import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 
+Event = torch.cuda.Event
+
 
 class Handle(Protocol):
     """A transfer under way."""
@@ -24,33 +27,39 @@ class Handle(Protocol):
         """Order what follows behind the transfer."""
 
 
-class Channel(Protocol):
-    """One direction between two places; transfers arrive in the order in which they were sent."""
+class Inbound(Protocol):
+    """Where transfers from one place arrive, in the order in which they were sent."""
 
-    def receive(self, slot: int, data: torch.Tensor) -> Handle:
-        """Ask for the next transfer, into ``data``; what was in it must have been consumed."""
+    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
+        """Ask for the next transfer, into ``data``, once what was in it is consumed: ``after`` on CUDA, else now."""
 
-    def send(self, slot: int, data: torch.Tensor) -> Handle:
-        """Send ``data``, once what fills it is done."""
+
+class Outbound(Protocol):
+    """Where transfers to one place leave."""
+
+    def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:
+        """Send ``data`` to the receiver's slot, once what fills it is done: ``after`` on CUDA, else now."""
+
+
+class Channel(Inbound, Outbound, Protocol):
+    """Both ends of one direction between two places."""
 
 
 class Receiver:
     """Takes one edge's values into ``slots``; item i comes over ``channels[i mod len(channels)]``."""
 
-    def __init__(
-        self, values: Sequence[ValueSpec], channels: Sequence[Channel], num_slots: int, device: torch.device
-    ) -> None:
-        self.slots = [SlotBuffer(values, device) for _ in range(num_slots)]
+    def __init__(self, values: Sequence[ValueSpec], channels: Sequence[Inbound], slots: Sequence[SlotBuffer]) -> None:
+        self.slots = slots
         self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
         """The values of an item, in its own shapes."""
         self._channels = channels
-        self._arrivals: list[Handle | None] = [None] * num_slots
+        self._arrivals: list[Handle | None] = [None] * len(slots)
 
-    def post(self, slot: int, item: int) -> None:
-        """Ask for an item; the slot's former item must have been consumed."""
+    def post(self, slot: int, item: int, after: Event | None = None) -> None:
+        """Ask for an item; the slot's former item is consumed once ``after`` has happened (None: it is)."""
         self.fit(slot, item)
         channel = self._channels[item % len(self._channels)]
-        self._arrivals[slot] = channel.receive(slot, self.slots[slot].used)
+        self._arrivals[slot] = channel.receive(slot, self.slots[slot].used, after)
 
     def fit(self, slot: int, item: int) -> None:
         """Give the slot the shapes of an item."""
@@ -70,12 +79,10 @@ class Receiver:
 class Sender:
     """Gives one edge's values from ``slots``; item i goes over ``channels[i mod len(channels)]``."""
 
-    def __init__(
-        self, values: Sequence[ValueSpec], channels: Sequence[Channel], num_slots: int, device: torch.device
-    ) -> None:
-        self.slots = [SlotBuffer(values, device) for _ in range(num_slots)]
+    def __init__(self, channels: Sequence[Outbound], slots: Sequence[SlotBuffer]) -> None:
+        self.slots = slots
         self._channels = channels
-        self._departures: list[Handle | None] = [None] * num_slots
+        self._departures: list[Handle | None] = [None] * len(slots)
 
     def ready(self, slot: int) -> None:
         """Order what follows behind the departure of the slot's former item (at once for the first)."""
@@ -83,10 +90,11 @@ class Sender:
         if departure is not None:
             departure.wait()
 
-    def send(self, slot: int, item: int) -> None:
-        """Send the slot, once what fills it is done."""
-        channel = self._channels[item % len(self._channels)]
-        self._departures[slot] = channel.send(slot, self.slots[slot].used)
+    def send(self, slot: int, item: int, after: Event | None = None) -> None:
+        """Send the slot, which is filled once ``after`` has happened (None: it is)."""
+        turn, replica = divmod(item, len(self._channels))
+        data = self.slots[slot].used
+        self._departures[slot] = self._channels[replica].send(slot, data, after, turn % len(self.slots))
 
     def drain(self) -> None:
         """Order what follows behind everything that was sent."""

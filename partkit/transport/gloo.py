@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 
-from partkit.transport.edge import Handle
+from partkit.transport.edge import Event, Handle
 
 
 class GlooChannel:
@@ -14,13 +14,13 @@ class GlooChannel:
     def __init__(self, peer: int, tag: int) -> None:
         self._peer, self._tag = peer, tag
 
-    def receive(self, slot: int, data: torch.Tensor) -> Handle:  # noqa: ARG002 - a request needs no slot of its own
+    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:  # noqa: ARG002 - nothing to order
         """Start to receive from the peer."""
         request = dist.irecv(data, src=self._peer, tag=self._tag)
         assert request is not None
         return request
 
-    def send(self, slot: int, data: torch.Tensor) -> Handle:  # noqa: ARG002
+    def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
         """Start to send to the peer."""
         request = dist.isend(data, dst=self._peer, tag=self._tag)
         assert request is not None

@@ -8,6 +8,8 @@ import torch
 
 from partkit.stages import ValueSpec
 from partkit.transport.buffers import SlotBuffer
+from partkit.transport.edge import Event
+from partkit.transport.stream import StreamHandle
 
 Source = Callable[[int], Sequence[torch.Tensor]]
 """Gives an item's input tensors, on the CPU (pinned where they go to a GPU); may block until there are some."""
@@ -26,20 +28,19 @@ class HostFeed:
         self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
         """The inputs of an item, in its own shapes."""
         self._items = [0] * num_slots
+        self._consumed: list[Event | None] = [None] * num_slots
         if compute is not None:
             self._stream = torch.cuda.Stream(compute.device)
-            self._consumed = [torch.cuda.Event() for _ in range(num_slots)]
+            self._copied = [StreamHandle(compute) for _ in range(num_slots)]
 
     def take_from(self, source: Source) -> None:
         """Take items from another source from now on."""
         self._source = source
 
-    def post(self, slot: int, item: int) -> None:
-        """Note which item comes next in the slot; the former must have been consumed."""
-        self._items[slot] = item
+    def post(self, slot: int, item: int, after: Event | None = None) -> None:
+        """Note which item comes next in the slot; the former is consumed once ``after`` has happened (None: it is)."""
+        self._items[slot], self._consumed[slot] = item, after
         self.fit(slot, item)
-        if self._compute is not None:
-            self._consumed[slot].record(self._compute)
 
     def fit(self, slot: int, item: int) -> None:
         """Give the slot the shapes of an item."""
@@ -52,11 +53,13 @@ class HostFeed:
         if self._compute is None:
             self._tensors[slot] = list(tensors)
             return
-        self._stream.wait_event(self._consumed[slot])
+        if (consumed := self._consumed[slot]) is not None:
+            self._stream.wait_event(consumed)
         with torch.cuda.stream(self._stream):
             for buffer, tensor in zip(self._tensors[slot], tensors, strict=True):
                 buffer.copy_(tensor, non_blocking=True)
-        self._compute.wait_stream(self._stream)
+        self._copied[slot].record(self._stream)
+        self._copied[slot].wait()
 
     def tensors(self, slot: int) -> list[torch.Tensor]:
         """The slot's input tensors."""

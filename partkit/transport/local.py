@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from partkit.transport.edge import Handle
+from partkit.transport.edge import Event, Handle
 
 _WAIT_S = 600.0
 
@@ -31,9 +31,9 @@ class Arrival:
 
     def __init__(self, compute: torch.cuda.Stream | None) -> None:
         self._compute, self._made = compute, threading.Event()
-        self._copied: torch.cuda.Event | None = None
+        self._copied: Event | None = None
 
-    def made(self, copied: torch.cuda.Event | None) -> None:
+    def made(self, copied: Event | None) -> None:
         """Called by the sender; ``copied`` is the end of a copy that CUDA has queued."""
         self._copied = copied
         self._made.set()
@@ -60,7 +60,7 @@ class Departure:
 @dataclass(frozen=True)
 class _Asked:
     data: torch.Tensor
-    consumed: torch.cuda.Event | None
+    consumed: Event | None
     arrival: Arrival
 
 
@@ -73,23 +73,22 @@ class LocalChannel:
         if source is not None and target is not None:
             self._copies, self._landings = torch.cuda.Stream(source.device), torch.cuda.Stream(target.device)
 
-    def receive(self, slot: int, data: torch.Tensor) -> Handle:  # noqa: ARG002 - messages keep their order
+    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:  # noqa: ARG002 - in order
         """Ask for the next message."""
         arrival = Arrival(self._target)
-        consumed = None if self._target is None else self._target.record_event()
-        self._asked.put(_Asked(data, consumed, arrival))
+        self._asked.put(_Asked(data, after, arrival))
         return arrival
 
-    def send(self, slot: int, data: torch.Tensor) -> Handle:  # noqa: ARG002
+    def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
         """Copy to the buffer that was asked with first, once one has been."""
         asked = self._asked.get(timeout=_WAIT_S)
         if self._source is None:
             asked.data.copy_(data)
             asked.arrival.made(None)
             return Done()
-        assert asked.consumed is not None
-        self._copies.wait_stream(self._source)
-        self._copies.wait_event(asked.consumed)
+        for event in (after, asked.consumed):
+            if event is not None:
+                self._copies.wait_event(event)
         with torch.cuda.stream(self._landings), torch.cuda.stream(self._copies):  # a peer copy waits for both devices'
             asked.data.copy_(data, non_blocking=True)
         copied = self._copies.record_event()

@@ -15,42 +15,29 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from partkit.transport.edge import Handle
-
-
-class StreamHandle:
-    """Work on another stream that the compute stream can be made to wait for."""
-
-    def __init__(self, compute: torch.cuda.Stream) -> None:
-        self._compute, self._done = compute, torch.cuda.Event()
-
-    def record(self, stream: torch.cuda.Stream) -> None:
-        """The work is what ``stream`` has queued so far."""
-        self._done.record(stream)
-
-    def wait(self) -> None:
-        """Make the compute stream wait for the work."""
-        self._compute.wait_event(self._done)
+from partkit.transport.edge import Event, Handle
+from partkit.transport.stream import StreamHandle
 
 
 class NcclChannel:
     """One direction of an edge, with a process group of its own."""
 
     def __init__(self, peer: int, group: dist.ProcessGroup, num_slots: int, compute: torch.cuda.Stream) -> None:
-        self._peer, self._group, self._compute = peer, group, compute
+        self._peer, self._group = peer, group
         self._stream = torch.cuda.Stream(compute.device)
         self._handles = [StreamHandle(compute) for _ in range(num_slots)]
 
-    def receive(self, slot: int, data: torch.Tensor) -> Handle:
-        """Queue a receipt behind what the compute stream has queued so far."""
-        return self._queue(slot, lambda: dist.irecv(data, src=self._peer, group=self._group))
+    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
+        """Queue a receipt."""
+        return self._queue(slot, after, lambda: dist.irecv(data, src=self._peer, group=self._group))
 
-    def send(self, slot: int, data: torch.Tensor) -> Handle:
-        """Queue a sending behind what the compute stream has queued so far."""
-        return self._queue(slot, lambda: dist.isend(data, dst=self._peer, group=self._group))
+    def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
+        """Queue a sending."""
+        return self._queue(slot, after, lambda: dist.isend(data, dst=self._peer, group=self._group))
 
-    def _queue(self, slot: int, call: Callable[[], dist.Work | None]) -> Handle:
-        self._stream.wait_stream(self._compute)
+    def _queue(self, slot: int, after: Event | None, call: Callable[[], dist.Work | None]) -> Handle:
+        if after is not None:
+            self._stream.wait_event(after)
         with torch.cuda.stream(self._stream):
             work = call()
             assert work is not None

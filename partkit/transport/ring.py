@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from partkit.errors import MachineError
 from partkit.stages import ValueSpec
 from partkit.transport.buffers import ALIGNMENT, pack, value_at
+from partkit.transport.memory import SharedMemory
 
 
 class SharedRing:
@@ -22,18 +22,13 @@ class SharedRing:
     def __init__(self, path: Path, values: Sequence[ValueSpec], num_slots: int) -> None:
         offsets, size = pack([value.num_bytes for value in values])
         stride = -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
-        self.num_slots, self._is_pinned = num_slots, False
-        try:
-            self._bytes = torch.from_file(str(path), shared=True, size=stride * num_slots, dtype=torch.uint8)
-        except RuntimeError as error:
-            raise MachineError(
-                f"{stride * num_slots} bytes of shared memory cannot be had at {path}: {error}"
-            ) from None
+        self.num_slots = num_slots
+        self._memory = SharedMemory(path, stride * num_slots)
         self._values, self._stride = values, stride
         self._offset_by_name = {value.name: offset for value, offset in zip(values, offsets, strict=True)}
         self._slots = [
             {
-                value.name: value_at(self._bytes, slot * stride + offset, value)
+                value.name: value_at(self._memory.bytes, slot * stride + offset, value)
                 for value, offset in zip(values, offsets, strict=True)
             }
             for slot in range(num_slots)
@@ -47,18 +42,13 @@ class SharedRing:
         """The item's values in shapes of its own, not larger than the ring's."""
         if values is self._values:
             return self.tensors(item)
-        start = item % self.num_slots * self._stride
-        return {value.name: value_at(self._bytes, start + self._offset_by_name[value.name], value) for value in values}
+        start, data = item % self.num_slots * self._stride, self._memory.bytes
+        return {value.name: value_at(data, start + self._offset_by_name[value.name], value) for value in values}
 
     def pin(self) -> None:
         """Register the memory with CUDA: copies need no staging and overlap. Raises :class:`MachineError`."""
-        code = torch.cuda.cudart().cudaHostRegister(self._bytes.data_ptr(), self._bytes.numel(), 0)
-        if int(code) != 0:
-            raise MachineError(f"CUDA cannot register {self._bytes.numel()} bytes of host memory (error {int(code)})")
-        self._is_pinned = True
+        self._memory.pin()
 
     def close(self) -> None:
         """Undo :meth:`pin`; must come before the memory goes."""
-        if self._is_pinned:
-            torch.cuda.cudart().cudaHostUnregister(self._bytes.data_ptr())
-            self._is_pinned = False
+        self._memory.close()

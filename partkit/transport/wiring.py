@@ -1,45 +1,25 @@
-"""Who talks to whom: places of a plan, the ranks that host them, and the ends of a place's edges."""
+"""Who talks to whom: the ends of the edges of a rank's places."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-import torch.distributed as dist
 
-from partkit.plan import Plan
 from partkit.stages import StageGraph
-from partkit.transport.edge import Channel, Receiver, Sender
+from partkit.transport.buffers import SlotBuffer, packed_bytes
+from partkit.transport.edge import Inbound, Outbound, Receiver, Sender
 from partkit.transport.gloo import GlooChannel
+from partkit.transport.gpu_edges import GpuEdge, GpuEdges
 from partkit.transport.local import LocalChannel
-from partkit.transport.nccl import NcclChannel
-
-
-@dataclass(frozen=True)
-class Place:
-    """One replica of one stage, on the rank that hosts it. It runs items ``replica mod num_replicas``."""
-
-    index: int
-    stage: int
-    replica: int
-    num_replicas: int
-    rank: int
-
-
-def places(plan: Plan, host_by_place: Sequence[int] = ()) -> tuple[Place, ...]:
-    """Every place, stage by stage and replica by replica; without ``host_by_place`` each has a rank of its own."""
-    pairs = [(stage, replica) for stage in plan.stages for replica in range(len(stage.devices))]
-    return tuple(
-        Place(index, stage.index, replica, len(stage.devices), host_by_place[index] if host_by_place else index)
-        for index, (stage, replica) in enumerate(pairs)
-    )
+from partkit.transport.places import Place
 
 
 class Wiring:
     """The channels between all places, opened in the same order on each rank.
 
-    ``compute`` has the compute stream of each place that this rank hosts, None on the CPU.
+    ``compute`` has the compute stream of each place that this rank hosts, None on the CPU. CUDA ranks of one host
+    are joined by the copy engines, unless ``only_nccl``.
     """
 
     def __init__(
@@ -50,25 +30,36 @@ class Wiring:
         *,
         num_slots: int,
         compute: Mapping[int, torch.cuda.Stream | None],
+        only_nccl: bool = False,
     ) -> None:
-        self._stages, self._places, self._num_slots, self._compute = stages, all_places, num_slots, compute
-        self._channels: dict[tuple[int, int], Channel] = {}
-        on_cuda = any(stream is not None for stream in compute.values())
+        self._stages, self._places, self._rank = stages, all_places, rank
+        self._num_slots, self._compute = num_slots, compute
+        self._inbound: dict[tuple[int, int], Inbound] = {}
+        self._outbound: dict[tuple[int, int], Outbound] = {}
+        self._slots = {
+            (place.index, source): [SlotBuffer(values, self._device(place)) for _ in range(num_slots)]
+            for place in all_places
+            if place.rank == rank
+            for source, values in stages[place.stage].receives.items()
+        }
+        streams = {index: stream for index, stream in compute.items() if stream is not None}
+        self._gpu_edges = self._open_on_gpus(streams, only_nccl=only_nccl) if streams else None
         for source, target in self._pairs():
-            group = None
-            if on_cuda and source.rank != target.rank:  # every rank makes every group, its own or not
-                group = dist.new_group([source.rank, target.rank], backend="nccl")
-            if rank in (source.rank, target.rank):
-                self._channels[(source.index, target.index)] = self._channel(source, target, rank, group)
+            if source.rank == target.rank == rank:
+                local = LocalChannel(compute[source.index], compute[target.index])
+                self._inbound[source.index, target.index] = self._outbound[source.index, target.index] = local
+            elif not streams and rank in (source.rank, target.rank):
+                peer = target.rank if source.rank == rank else source.rank
+                gloo = GlooChannel(peer, tag=1 + source.index * len(all_places) + target.index)
+                self._inbound[source.index, target.index] = self._outbound[source.index, target.index] = gloo
 
     def receivers(self, place: Place) -> dict[int, Receiver]:
         """The ends that take a place's values in, by the stage that they come from."""
         return {
             source: Receiver(
                 values,
-                [self._channels[(peer.index, place.index)] for peer in self._of_stage(source)],
-                self._num_slots,
-                self._device(place),
+                [self._inbound[peer.index, place.index] for peer in self._of_stage(source)],
+                self._slots[place.index, source],
             )
             for source, values in self._stages[place.stage].receives.items()
         }
@@ -77,22 +68,42 @@ class Wiring:
         """The ends that give a place's values out, by the stage that they go to."""
         return {
             target: Sender(
-                values,
-                [self._channels[(place.index, peer.index)] for peer in self._of_stage(target)],
-                self._num_slots,
-                self._device(place),
+                [self._outbound[place.index, peer.index] for peer in self._of_stage(target)],
+                [SlotBuffer(values, self._device(place)) for _ in range(self._num_slots)],
             )
             for target, values in self._stages[place.stage].sends.items()
         }
 
-    def _pairs(self) -> list[tuple[Place, Place]]:
-        return [
-            (source, target)
-            for stage in self._stages
-            for other in stage.sends
-            for source in self._of_stage(stage.index)
-            for target in self._of_stage(other)
-        ]
+    def close(self) -> None:
+        """Give back what processes share; devices must be idle."""
+        if self._gpu_edges is not None:
+            self._gpu_edges.close()
+
+    def _open_on_gpus(self, streams: Mapping[int, torch.cuda.Stream], *, only_nccl: bool) -> GpuEdges:
+        opened = GpuEdges(
+            list(self._edges_between_ranks()),
+            self._rank,
+            compute=streams,
+            slots=self._slots,
+            num_slots=self._num_slots,
+            only_nccl=only_nccl,
+        )
+        self._inbound.update(opened.inbound)
+        self._outbound.update(opened.outbound)
+        return opened
+
+    def _edges_between_ranks(self) -> Iterator[GpuEdge]:
+        for target in self._places:
+            for stage, values in self._stages[target.stage].receives.items():
+                sources = self._of_stage(stage)
+                elsewhere = tuple(place for place in sources if place.rank != target.rank)
+                if elsewhere:
+                    yield GpuEdge(target, elsewhere, len(sources), packed_bytes(values))
+
+    def _pairs(self) -> Iterator[tuple[Place, Place]]:
+        for target in self._places:
+            for stage in self._stages[target.stage].receives:
+                yield from ((source, target) for source in self._of_stage(stage))
 
     def _of_stage(self, stage: int) -> list[Place]:
         return [place for place in self._places if place.stage == stage]
@@ -100,13 +111,3 @@ class Wiring:
     def _device(self, place: Place) -> torch.device:
         stream = self._compute[place.index]
         return torch.device("cpu") if stream is None else stream.device
-
-    def _channel(self, source: Place, target: Place, rank: int, group: dist.ProcessGroup | None) -> Channel:
-        if source.rank == target.rank:
-            return LocalChannel(self._compute[source.index], self._compute[target.index])
-        here, peer = (source, target.rank) if source.rank == rank else (target, source.rank)
-        stream = self._compute[here.index]
-        if stream is None:
-            return GlooChannel(peer, tag=1 + source.index * len(self._places) + target.index)
-        assert group is not None
-        return NcclChannel(peer, group, self._num_slots, stream)

@@ -18,6 +18,7 @@ from partkit.inputs import split_arguments, synthetic_inputs
 from partkit.sources import load_model, parse_model
 from partkit.sources.loaded import LoadedModel
 from partkit.stages import StageGraph, cut
+from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.local import LocalChannel
@@ -37,8 +38,9 @@ class TwoStages:
         self.forms = [StageForms(stage, captured, read, CPU, sizes_of=sizes_of) for stage in stages]
         channel = LocalChannel(None, None)
         first, second = stages
-        self.sender = Sender(first.sends[1], [channel], NUM_SLOTS, CPU)
-        self.receiver = Receiver(second.receives[0], [channel], NUM_SLOTS, CPU)
+        buffers = [[SlotBuffer(first.sends[1], CPU) for _ in range(NUM_SLOTS)] for _ in range(2)]
+        self.sender = Sender([channel], buffers[0])
+        self.receiver = Receiver(second.receives[0], [channel], buffers[1])
         self.receiver.values_of = self.forms[1].received(0)
         self.feed = HostFeed(first.takes, lambda item: self.inputs[item], NUM_SLOTS, None)
         self.inputs: dict[int, list[torch.Tensor]] = {}

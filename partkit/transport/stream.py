@@ -1,0 +1,20 @@
+"""Work on a stream of its own that the compute stream waits for."""
+
+from __future__ import annotations
+
+import torch
+
+
+class StreamHandle:
+    """What a stream has queued, as something that the compute stream can be made to wait for."""
+
+    def __init__(self, compute: torch.cuda.Stream) -> None:
+        self._compute, self._done = compute, torch.cuda.Event()
+
+    def record(self, stream: torch.cuda.Stream) -> None:
+        """The work is what ``stream`` has queued so far."""
+        self._done.record(stream)
+
+    def wait(self) -> None:
+        """Make the compute stream wait for the work."""
+        self._compute.wait_event(self._done)

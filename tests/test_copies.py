@@ -1,0 +1,147 @@
+"""The protocol of copies between ranks, on threads that take operations in the order that streams would."""
+
+from __future__ import annotations
+
+import ctypes
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from partkit.stages import ValueSpec
+from partkit.transport.buffers import SlotBuffer
+from partkit.transport.copies import CopyReceiver, CopySender, Mailbox
+from partkit.transport.edge import Receiver, Sender
+
+CPU = torch.device("cpu")
+NUM_ITEMS = 60
+VALUES = [ValueSpec("hidden", (7,), torch.float32, (1,)), ValueSpec("mask", (3,), torch.int64, (1,))]
+
+
+class Happening:
+    """An event, or the end of what a thread was given."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def happen(self) -> None:
+        self._event.set()
+
+    def wait(self) -> None:
+        assert self._event.wait(20), "the protocol is stuck"
+
+
+class ThreadQueue:
+    """A stream: a thread that does what it is given, in order, now and then late."""
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def follow(self, event: Happening | None) -> None:
+        if event is not None:
+            self._work.put(event.wait)
+
+    def take(self, flag: int) -> None:
+        self._work.put(lambda: self._take(flag))
+
+    def give(self, flag: int) -> None:
+        self._work.put(lambda: self._give(flag))
+
+    def copy(self, target: int, source: int, num_bytes: int) -> None:
+        self._work.put(lambda: ctypes.memmove(target, source, num_bytes))
+
+    def done(self, slot: int) -> Happening:
+        end = Happening()
+        self._work.put(end.happen)
+        return end
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if self._draw.random() < 0.2:
+                time.sleep(self._draw.random() * 1e-3)
+            work()
+
+    def _take(self, flag: int) -> None:
+        word, end = ctypes.c_uint32.from_address(flag), time.monotonic() + 20
+        while word.value != 1:
+            assert time.monotonic() < end, "a flag was never given"
+            time.sleep(1e-5)
+        word.value = 0
+
+    def _give(self, flag: int) -> None:
+        word = ctypes.c_uint32.from_address(flag)
+        assert word.value == 0, "a flag was given twice before it was taken"
+        word.value = 1
+
+
+@pytest.mark.parametrize("num_slots", [1, 2, 4])
+@pytest.mark.parametrize("num_senders", [1, 2])
+@pytest.mark.parametrize("is_staged", [False, True])
+def test_every_item_arrives_whole_and_in_its_turn(
+    num_slots: int, num_senders: int, is_staged: bool, tmp_path: Path
+) -> None:
+    slots = [SlotBuffer(VALUES, CPU) for _ in range(num_slots)]
+    size = slots[0].bytes.numel()
+    theirs, ours = (
+        Mailbox(tmp_path / "box", num_channels=num_senders, num_slots=num_slots, slot_bytes=size) for _ in range(2)
+    )
+    if is_staged:
+        ours.stage()
+    assert theirs.is_staged is is_staged
+    addresses = [slot.bytes.data_ptr() for slot in slots]
+    inbound = [
+        CopyReceiver(ThreadQueue(i), ours.flags(i), ours.landings(i) if is_staged else None) for i in range(num_senders)
+    ]
+    outbound = [
+        CopySender(ThreadQueue(10 + i), theirs.flags(i), theirs.landings(i) if is_staged else addresses)
+        for i in range(num_senders)
+    ]
+    receiver = Receiver(VALUES, inbound, slots)
+    senders = [Sender([each], [SlotBuffer(VALUES, CPU) for _ in range(num_slots)]) for each in outbound]
+    threads = [threading.Thread(target=_send, args=(senders[i], i, num_senders, num_slots)) for i in range(num_senders)]
+    for thread in threads:
+        thread.start()
+    got, consumed = [], [Happening() for _ in range(NUM_ITEMS)]
+    for item in range(min(num_slots, NUM_ITEMS)):
+        receiver.post(item % num_slots, item)
+    for item in range(NUM_ITEMS):
+        slot = item % num_slots
+        receiver.wait(slot)
+        got.append([tensor.tolist() for tensor in receiver.tensors(slot)])
+        if item + num_slots < NUM_ITEMS:
+            receiver.post(slot, item + num_slots, consumed[item])
+            consumed[item].happen()
+    for thread in threads:
+        thread.join()
+    assert got == [[[float(item)] * 7, [item] * 3] for item in range(NUM_ITEMS)]
+
+
+def _send(sender: Sender, replica: int, num_replicas: int, num_slots: int) -> None:
+    """A place that fills its slots only once they have left, and computes for a while."""
+    draw = random.Random(100 + replica)
+    for turn, item in enumerate(range(replica, NUM_ITEMS, num_replicas)):
+        slot = turn % num_slots
+        sender.ready(slot)
+        for tensor in sender.slots[slot].tensors:
+            tensor.fill_(item)
+        filled = Happening()
+        sender.send(slot, item, filled)
+        time.sleep(draw.random() * 1e-3)
+        filled.happen()
+    sender.drain()
+
+
+def test_what_a_receiver_tells_of_its_slots_reaches_the_senders(tmp_path: Path) -> None:
+    ours, theirs = (Mailbox(tmp_path / "box", num_channels=1, num_slots=3, slot_bytes=10) for _ in range(2))
+    told = [(bytes(range(slot, slot + 64)), slot * 512) for slot in range(3)]
+    for slot, (handle, offset) in enumerate(told):
+        ours.publish(slot, handle, offset)
+    assert [theirs.published(slot) for slot in range(3)] == told
