@@ -43,8 +43,7 @@ class StreamQueue:
         self._stream = torch.cuda.Stream(compute.device)
         self._handle = self._driver.CUstream(self._stream.cuda_stream)
         self._dones = [StreamHandle(compute) for _ in range(num_slots)]
-        waits = self._driver.CUstreamWaitValue_flags
-        self._wait_flags = waits.CU_STREAM_WAIT_VALUE_EQ.value | waits.CU_STREAM_WAIT_VALUE_FLUSH.value
+        self._equal = self._driver.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_EQ.value
 
     def follow(self, event: Event | None) -> None:
         """See :class:`Queue`."""
@@ -53,7 +52,7 @@ class StreamQueue:
 
     def take(self, flag: int) -> None:
         """See :class:`Queue`."""
-        _checked(self._driver.cuStreamWaitValue32(self._handle, flag, 1, self._wait_flags))
+        _checked(self._driver.cuStreamWaitValue32(self._handle, flag, 1, self._equal))
         _checked(self._driver.cuStreamWriteValue32(self._handle, flag, 0, 0))
 
     def give(self, flag: int) -> None:
