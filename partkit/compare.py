@@ -29,7 +29,7 @@ from partkit.plan import Plan
 from partkit.progress import Progress, silent
 from partkit.result import Check, Comparison
 from partkit.rows import Contender, row_of, throttles
-from partkit.runner import check_outputs, make_reference
+from partkit.runner import check_outputs, items_at_once, make_reference
 from partkit.verdict import conclude
 
 DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
@@ -126,7 +126,7 @@ def _load(contender: Contender, reference: Path) -> None:
         loaded = group.call("load")
         contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
         contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
-        contender.check = check_outputs(group, reference)
+        contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
         if not contender.check.passed:
             contender.status, contender.reason = "invalid", _difference(contender.check)
 

@@ -11,6 +11,8 @@ from partkit.model import ModelSpec
 from partkit.plan import Plan
 
 DeviceType = Literal["cpu", "cuda"]
+LoopGraph = Literal["auto", "on", "off"]
+"""auto: where the host takes longer over an item than the device."""
 
 
 class Job(Record):
@@ -38,6 +40,8 @@ class Job(Record):
     """Devices that an executor within one process spreads the model over."""
     num_streams: int = Field(default=1, ge=1)
     """CUDA streams that executors of whole items deal their items to, where they can."""
+    loop_graph: LoopGraph = "auto"
+    """Whether a pipeline's ranks put their loop over many items into one CUDA graph."""
     allow_code: bool = False
     timeout_s: float = Field(default=600.0, gt=0)
 

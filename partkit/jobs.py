@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from partkit.errors import MachineError, MismatchError, UsageError
 from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, ON_STAGES, require_executor
-from partkit.job import DeviceType, Job
+from partkit.job import DeviceType, Job, LoopGraph
 from partkit.machine import num_cuda_devices, resolve_device
 from partkit.plan import NO_EXECUTOR, Plan
 from partkit.sources import require_consent
@@ -41,6 +41,8 @@ class RunOptions:
     """Longest that ranks may take over one order before they are ended."""
     streams: int = 1
     """CUDA streams of executors that can deal whole items to several."""
+    loop_graph: LoopGraph = "auto"
+    """Whether ranks put their loop over many items into one CUDA graph; auto: where it is the host that is slow."""
     devices: tuple[int, ...] | None = None
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
@@ -76,6 +78,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
         num_parts=len(device_by_place),
         num_slots=plan.constraints.num_slots,
         num_streams=options.streams,
+        loop_graph=options.loop_graph,
         allow_code=options.allow_code,
         timeout_s=options.timeout_s,
         **layout,

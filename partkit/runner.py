@@ -13,7 +13,7 @@ from partkit.job import Job
 from partkit.jobs import P95_ITEMS, RunOptions, job_of
 from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores
-from partkit.measure import describe_environment, percentile
+from partkit.measure import describe_environment, describe_gpus, percentile
 from partkit.plan import Plan
 from partkit.progress import Progress, silent
 from partkit.rates import latencies, overall_rate
@@ -29,6 +29,9 @@ TF32_TOLERANCE = 1e-2
 
 _USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
 _CHECKED_ITEMS = 4
+_LONG_RUN = 20_000
+"""Items of a timed run from which on a sample of outputs is checked within it: copying them out takes time."""
+_SAMPLE = 17
 _WARM_ITEMS = 6
 _MIN_ITEMS = 12
 _SECONDS = 10.0
@@ -61,14 +64,16 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
         tell("Loading stages", 1, 4)
         loaded = group.call("load")
         tell("Checking outputs", 2, 4)
-        check = check_outputs(group, reference)
+        check = check_outputs(group, reference, at_once=items_at_once(loaded))
+        tell("Measuring", 3, 4)
+        measured = measure_group(group, options, reference)
+        check = _worse(check, judged([run["sample"] for run in measured.runs if "sample" in run], group.job))
+        tell("Measuring", 4, 4)
     finally:
         if reference is not None:
             reference.unlink(missing_ok=True)
-    tell("Measuring", 3, 4)
-    measured = measure_group(group, options)
-    tell("Measuring", 4, 4)
     environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
+    environment |= describe_gpus() if group.job.device == "cuda" else {}
     warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply["warnings"] for reply in loaded))]
     if options.check and not can_check:
         warnings.append("outputs were not checked: the ranks are on several hosts")
@@ -91,22 +96,40 @@ def make_reference(job: Job, tell: Progress) -> Path:
     return path
 
 
-def check_outputs(group: Ranks, reference: Path | None) -> Check:
-    """Compare a group's outputs with the reference's."""
-    spec = group.job.model
-    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
+def items_at_once(loaded: Sequence[Reply]) -> int:
+    """Items that the ranks' launches take, by what they told when they were loaded."""
+    return max(int(reply["items_at_once"]) for reply in loaded)
+
+
+def check_outputs(group: Ranks, reference: Path | None, *, at_once: int = 1) -> Check:
+    """Compare a group's outputs with the reference's; ``at_once`` items fill a launch."""
     if reference is None:
-        return Check(max_abs_diff=None, tolerance=allowed, passed=None)
-    replies = group.call("check", items=_CHECKED_ITEMS, path=str(reference))
+        return judged([], group.job)
+    return judged(group.call("check", items=max(_CHECKED_ITEMS, at_once), path=str(reference)), group.job, ran=True)
+
+
+def judged(replies: Sequence[Reply], job: Job, *, ran: bool = False) -> Check:
+    """What ranks told of their outputs, against what the model's precision allows; ``ran``: some must have told."""
+    spec = job.model
+    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
     told = [reply for reply in replies if "matches" in reply]
     if not told:
-        return Check(max_abs_diff=None, tolerance=allowed, passed=False)
+        return Check(max_abs_diff=None, tolerance=allowed, passed=False if ran else None)
     largest = max(reply["max_abs"] for reply in told)
     tolerance = allowed * max(1.0, largest)
     differences = [reply["max_abs_diff"] for reply in told]
     worst = None if None in differences else max(differences)
     passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance
     return Check(max_abs_diff=worst, tolerance=tolerance, passed=passed)
+
+
+def _worse(before: Check, during: Check) -> Check:
+    """The check to tell, of that before the run and that of items within it."""
+    if during.passed is None:
+        return before
+    if not during.passed or not before.passed:
+        return during if before.passed else before
+    return max(before, during, key=lambda check: check.max_abs_diff or 0.0)
 
 
 @dataclass(frozen=True)
@@ -122,7 +145,7 @@ class Measured:
     latencies_s: list[float]
 
 
-def measure_group(group: Ranks, options: RunOptions) -> Measured:
+def measure_group(group: Ranks, options: RunOptions, reference: Path | None = None) -> Measured:
     """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
     replies = group.call("stage")
     stage_s = {int(place): seconds for reply in replies for place, seconds in reply["seconds"].items()}
@@ -130,7 +153,9 @@ def measure_group(group: Ranks, options: RunOptions) -> Measured:
     if options.rate_per_s is not None:
         return _measure_at_rate(group, options, options.rate_per_s, stage_s)
     items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.fed.batch))
-    runs = group.call("run", items=items)
+    # an odd step goes round all the distinct inputs
+    sample = range(items - 1, -1, -(items // _SAMPLE | 1)) if items >= _LONG_RUN and reference else ()
+    runs = group.call("run", items=items, sample=list(sample), path=str(reference))
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
     single = group.call("run", items=num_single, one_at_a_time=True)

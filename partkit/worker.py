@@ -28,7 +28,7 @@ from partkit.job import Job
 from partkit.launch import Reply, connect, serve, write_failure
 from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
 from partkit.profiling import profile_on
-from partkit.transport.probe import ping_pong
+from partkit.transport.probe import LinkProbe
 
 _PR_SET_PDEATHSIG = 1
 _CONNECTIONS = "32"
@@ -115,26 +115,31 @@ class Worker:
         return {
             "seconds": time.perf_counter() - begin,
             "data_parallel": self._executor.is_data_parallel,
+            "items_at_once": self._executor.items_at_once,
             "warnings": self._executor.warnings,
         }
 
     def _reference(self, items: int, path: str) -> Reply:
         """Run items and write their outputs for other groups to check against."""
-        trace = self._ready().run(range(items), keep=True, one_at_a_time=False)
+        trace = self._ready().run(range(items), keep=range(items), one_at_a_time=False)
         tensors = {f"{item}.{index}": leaf.contiguous() for item, index, leaf in _tensors(trace)}
         save_file(tensors, path)
         return {"outputs": len(tensors)}
 
     def _check(self, items: int, path: str) -> Reply:
         """Run items and compare their outputs with the reference's; None on ranks that return none."""
-        trace = self._ready().run(range(items), keep=True, one_at_a_time=False)
+        trace = self._ready().run(range(items), keep=range(items), one_at_a_time=False)
+        return self._compared(trace, path)
+
+    def _compared(self, trace: Trace, path: str) -> Reply:
+        """Outputs against the reference's, which has one item of each distinct input."""
         if not trace.outputs:
             return {"max_abs_diff": None}
         worst, largest, matches = 0.0, 0.0, True
         with safe_open(path, framework="pt") as file:
             expected = set(file.keys())
             for item, index, leaf in _tensors(trace):
-                key = f"{item}.{index}"
+                key = f"{item % self._context.job.num_inputs}.{index}"
                 if key not in expected or tuple(file.get_slice(key).get_shape()) != tuple(leaf.shape):
                     matches = False
                     continue
@@ -148,12 +153,19 @@ class Worker:
         """Seconds of each place that this rank hosts."""
         return {"seconds": {str(place): seconds for place, seconds in self._ready().stage_s().items()}}
 
-    def _run(self, items: int, one_at_a_time: bool = False, rate_per_s: float | None = None) -> Reply:
-        """A timed run; rates of this rank's own outputs."""
+    def _run(
+        self,
+        items: int,
+        one_at_a_time: bool = False,
+        rate_per_s: float | None = None,
+        sample: tuple[int, ...] = (),
+        path: str = "",
+    ) -> Reply:
+        """A timed run; rates of this rank's own outputs. Those of ``sample`` are compared with the reference's."""
         for sampler in self._samplers.values():
             sampler.start()
         if rate_per_s is None:
-            trace = self._ready().run(range(items), keep=False, one_at_a_time=one_at_a_time)
+            trace = self._ready().run(range(items), keep=frozenset(sample), one_at_a_time=one_at_a_time)
         else:
             scheduled = cast("ScheduledExecutor", self._ready())
             trace = scheduled.run_at_rate(range(items), rate_per_s=rate_per_s, seed=0)
@@ -168,7 +180,7 @@ class Worker:
         }
         if one_at_a_time or rate_per_s is not None:
             reply |= {"entered_at": list(trace.entered.items()), "finished_at": list(trace.finished.items())}
-        return reply
+        return reply | ({"sample": self._compared(trace, path)} if sample else {})
 
     def _device_uses(self) -> list[Reply]:
         """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
@@ -218,12 +230,13 @@ class Worker:
         """Ping-pong between every pair of ranks in turn; one-way seconds by size on the pair's ranks."""
         context, on_cuda = self._context, self._context.device.type == "cuda"
         seconds: dict[str, list[float]] = {}
+        probe = LinkProbe(context.rank, context.world_size, context.device)
         for pair in itertools.combinations(range(context.world_size), 2):
-            group = dist.new_group(list(pair), backend="nccl") if on_cuda else None
-            times = ping_pong(context.rank, pair, context.device, group)
-            if times:
-                seconds["{}-{}".format(*pair)] = times
+            if context.rank in pair:
+                (peer,) = set(pair) - {context.rank}
+                seconds["{}-{}".format(*pair)] = probe.one_way_s(peer)
             context.barrier()
+        probe.close()
         if not on_cuda:
             return {"seconds": seconds, "memory_bytes": None, "name": "cpu"}
         memory, name = torch.cuda.mem_get_info(context.device)[1], torch.cuda.get_device_name(context.device)
@@ -257,10 +270,11 @@ def _max_abs(tensor: torch.Tensor) -> float:
 
 def _steady_rate(finished: list[float]) -> float | None:
     """Outputs per second once the pipeline is full; None for too few outputs, or all of them at once."""
-    skip = int(len(finished) * _SETTLED_AFTER)
-    if len(finished) - skip < 2 or finished[-1] == finished[skip]:
+    if not finished:
         return None
-    return (len(finished) - 1 - skip) / (finished[-1] - finished[skip])
+    since, last = finished[int(len(finished) * _SETTLED_AFTER)], finished[-1]
+    later = sum(end > since for end in finished)  # several may end at once
+    return later / (last - since) if later else None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import statistics
 import tempfile
@@ -128,7 +129,8 @@ def machine_cluster(
     kind, num_threads = resolve_device(device), threads or 1
     found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
     versions = [_version("torch"), _version("partkit")]
-    key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions])[:24] + ".json"
+    settings = {name: value for name, value in os.environ.items() if name.startswith("NCCL_")}
+    key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions, settings])[:24] + ".json"
     measured = None if refresh else find_kept(Cluster, key)
     if measured is None:
         (progress or silent)("Measuring links", 0, 1)

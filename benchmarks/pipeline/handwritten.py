@@ -10,7 +10,7 @@ received into fresh memory, computed on, and sent on after the previous send is 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 import torch.distributed as dist
@@ -29,6 +29,7 @@ class HandWritten:
     """One rank's share of BERT's layers."""
 
     is_data_parallel = False
+    items_at_once = 1
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job, self.warnings = context, context.job, list[str]()
@@ -51,7 +52,7 @@ class HandWritten:
         self._dtype = next(layers.parameters()).dtype
         self._inputs = [item_inputs(self._job.model, item, self._job.num_inputs)[0] for item in range(4)]
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Receive, compute, send, item after item."""
         trace, self._sending = Trace(), list[dist.Work]()
         settle(self._context.device)
@@ -77,7 +78,7 @@ class HandWritten:
     def close(self) -> None:
         """Nothing is held that the process group needs."""
 
-    def _item(self, item: int, trace: Trace, keep: bool, *, wait: bool) -> None:
+    def _item(self, item: int, trace: Trace, keep: Container[int], *, wait: bool) -> None:
         if self._embeddings is not None:
             trace.entered[item] = time.perf_counter()
             hidden = self._embeddings(self._inputs[item % 4].to(self._context.device))
@@ -89,10 +90,10 @@ class HandWritten:
         if not self._is_last:
             self._send(result)
             return
-        if wait or keep:
+        if wait or item in keep:
             settle(self._context.device)
         trace.finished[item] = time.perf_counter()
-        if keep:
+        if item in keep:
             trace.outputs[item] = [result.to("cpu", copy=True)]
 
     def _compute(self, hidden: torch.Tensor) -> torch.Tensor:

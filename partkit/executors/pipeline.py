@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from partkit.executors.clock import settle
 from partkit.executors.loading import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.executors.protocol import RankContext, Trace
 from partkit.executors.stage_forms import StageForms
+from partkit.executors.stage_loop import turns_of_a_loop
 from partkit.executors.stage_runner import StageRunner
 from partkit.executors.stage_stream import StageStream
 from partkit.items import ItemForm
@@ -33,6 +34,9 @@ from partkit.transport.host import HostFeed, Source
 from partkit.transport.places import Place, places
 from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Wiring
+from partkit.units import format_seconds
+
+_TRIAL_ITEMS = 24
 
 
 class PipelineExecutor:
@@ -50,6 +54,7 @@ class PipelineExecutor:
         self._runners: list[StageRunner] = []
         self._rings: list[SharedRing] = []
         self._wiring: Wiring | None = None
+        self.items_at_once = 1
         self.warnings: list[str] = []
 
     def load(self) -> None:
@@ -72,8 +77,9 @@ class PipelineExecutor:
         for place in self._mine:
             stream = compute[place.index]
             self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
+        self._choose_loop()
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Run the items that fall to this rank's places; see :class:`Executor`."""
 
         def one_by_one(trace: Trace) -> None:
@@ -90,9 +96,39 @@ class PipelineExecutor:
         after_s = dict(zip(items, arrivals, strict=True))
 
         def on_time(trace: Trace) -> None:
-            self._pass(items, trace, False, {item: trace.begin + offset for item, offset in after_s.items()})
+            self._pass(items, trace, (), {item: trace.begin + offset for item, offset in after_s.items()})
 
         return self._timed(on_time)
+
+    def _choose_loop(self) -> None:
+        """Put the loop over many items into one CUDA graph, if asked to or where the host is the slower part."""
+        asked, is_alone = self._job.loop_graph, not self._job.host_by_place
+        if asked == "off" or (asked == "auto" and (self._job.device == "cpu" or not is_alone)):
+            return
+        (runner, *others) = self._runners
+        reason = "it hosts several stages" if others else runner.why_no_loop
+        if asked == "on" and (not is_alone or reason is not None):
+            self.warnings.append(f"no graph of the whole loop: {reason or 'one process runs all stages'}")
+            if not is_alone:
+                return
+        turns, host_s, stage_s = self._trial(runner)
+        if reason is None and turns and (asked == "on" or host_s > stage_s):
+            num_turns = turns_of_a_loop(self._places, self._job.num_slots)
+            with torch.inference_mode():
+                runner.make_loop(num_turns, stage_s)
+            self.items_at_once = num_turns * runner.place.num_replicas
+            self.warnings.append(
+                f"{num_turns} items a launch: the host takes {format_seconds(host_s)} to launch one and the device "
+                f"{format_seconds(stage_s)} to compute it"
+            )
+
+    def _trial(self, runner: StageRunner) -> tuple[int, float, float]:
+        """Turns of a short run, and the seconds that the host and the device take for one; every rank takes part."""
+        items = range(_TRIAL_ITEMS * max(place.num_replicas for place in self._places))
+        for _ in range(2):
+            trace = self.run(items, keep=(), one_at_a_time=False)
+        turns = max(runner.num_turns, 1)
+        return runner.num_turns, (self._pass_s - runner.waited_s) / turns, trace.busy_s / turns
 
     def _timed(self, work: Callable[[Trace], None]) -> Trace:
         """A run that begins and ends with every device of every rank idle."""
@@ -102,6 +138,7 @@ class PipelineExecutor:
         trace.begin = time.perf_counter()
         with torch.inference_mode():
             work(trace)
+        self._pass_s = time.perf_counter() - trace.begin
         self._settle()
         self._context.barrier()
         trace.end = time.perf_counter()
@@ -148,7 +185,7 @@ class PipelineExecutor:
         """Release CUDA graphs before the process group goes."""
         self._settle()
         for runner in self._runners:
-            runner.slots.release()
+            runner.release()
         for ring in self._rings:
             ring.close()
         if self._wiring is not None:
@@ -208,7 +245,9 @@ class PipelineExecutor:
         devices = self._job.device_by_place
         return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
 
-    def _pass(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None = None) -> None:
+    def _pass(
+        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None = None
+    ) -> None:
         """Take items through every place of this rank, with slots filled before and emptied behind."""
         if self._job.device == "cpu" and len(self._runners) > 1:
             self._pass_in_threads(items, trace, keep, due)
@@ -224,7 +263,9 @@ class PipelineExecutor:
         for runner in self._runners:
             runner.finish()
 
-    def _pass_in_threads(self, items: Sequence[int], trace: Trace, keep: bool, due: Mapping[int, float] | None) -> None:
+    def _pass_in_threads(
+        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None
+    ) -> None:
         def work(runner: StageRunner) -> None:
             with torch.inference_mode():
                 for turn in range(runner.num_turns):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +75,8 @@ class Executor(Protocol):
 
     is_data_parallel: bool
     """True where each rank runs items of its own, so that rates add up over ranks."""
+    items_at_once: int
+    """Items that one launch of the loaded executor takes; a check of outputs must fill a launch."""
     warnings: list[str]
     """What a reader of the result should know, found out while loading."""
 
@@ -83,8 +85,8 @@ class Executor(Protocol):
     def load(self) -> None:
         """Build this rank's part and its weights; nothing is timed yet."""
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
-        """Run items (numbers of synthetic inputs); ``keep`` their outputs; devices are idle before and after."""
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
+        """Run items (numbers of synthetic inputs) and keep outputs of ``keep``; devices are idle before and after."""
 
     def stage_s(self) -> dict[int, float]:
         """Seconds of this rank's own computation for one item, measured now, by place (0 for a whole model)."""

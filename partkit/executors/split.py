@@ -22,9 +22,9 @@ class SplitExecutor(PipelineExecutor):
         if self._job.device == "cpu":
             return
         items = range(2 * self._job.num_slots)
-        graphed = self.run(items, keep=True, one_at_a_time=False).outputs
+        graphed = self.run(items, keep=items, one_at_a_time=False).outputs
         self._use_graphs(on=False)
-        eager = self.run(items, keep=True, one_at_a_time=False).outputs
+        eager = self.run(items, keep=items, one_at_a_time=False).outputs
         if all(_agree(graphed[item], eager[item]) for item in items):
             self._use_graphs(on=True)
         else:

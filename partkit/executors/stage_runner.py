@@ -13,13 +13,14 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 import torch
 
 from partkit.executors.clock import call_s, settle, stream_s
-from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.protocol import Trace
 from partkit.executors.stage_forms import StageForms
+from partkit.executors.stage_loop import StageLoop
 from partkit.executors.stage_slots import StageSlots
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
@@ -54,29 +55,56 @@ class StageRunner:
         self.forms, self._compute = forms, compute
         self._trace: Trace | None = None
         self._sink: Sink | None = None
-        self._keep = False
+        self._keep: Container[int] = ()
         self._due: Mapping[int, float] | None = None
-        self._senders = senders
+        self._senders, self._receivers = senders, receivers
+        self._loop: StageLoop | None = None
         self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
         self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
         if compute is not None:
             self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
             self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
 
-    def start(self, items: Sequence[int], trace: Trace, *, keep: bool, due: Mapping[int, float] | None = None) -> None:
-        """Begin a run over this place's share of ``items``: ask for the first K.
+    @property
+    def why_no_loop(self) -> str | None:
+        """Why this place's turns cannot be one CUDA graph; None where they can."""
+        if self.stage.symbols:
+            return "its sizes vary"
+        return "its sizes depend on the data" if self.stage.depends_on_data else None
+
+    def make_loop(self, num_turns: int, stage_s: float) -> None:
+        """From now on take items ``num_turns`` at a time where there are as many, in one CUDA graph."""
+        self._loop = StageLoop(
+            self.place,
+            self.slots,
+            feed=self.feed,
+            receivers=self._receivers,
+            senders=self._senders,
+            num_slots=self.num_slots,
+            num_turns=num_turns,
+            compute=self._compute,
+            stage_s=stage_s,
+        )
+
+    def start(
+        self, items: Sequence[int], trace: Trace, *, keep: Container[int], due: Mapping[int, float] | None = None
+    ) -> None:
+        """Begin a run over this place's share of ``items``: whole loops if there is one, then ask for the first K.
 
         ``due`` gives each item's arrival (``time.perf_counter()``), before which it does not enter.
         """
         self._due = due
-        self._begin([item for item in items if item % self.place.num_replicas == self.place.replica])
+        own: Sequence[int] = [item for item in items if item % self.place.num_replicas == self.place.replica]
+        if self._loop is not None and due is None:
+            own = self._loop.run(own, trace, keep=keep)
+        self._begin(own)
         self._trace, self._keep, self._sink = trace, keep, None
         self.learn(len(self._items))
 
     def open(self, sink: Sink) -> None:
         """Begin a run over items without end, of which :meth:`learn` tells; outputs go to ``sink``."""
         self._begin(range(self.place.replica, sys.maxsize, self.place.num_replicas))
-        self._trace, self._keep, self._sink, self._due = None, False, sink, None
+        self._trace, self._keep, self._sink, self._due = None, (), sink, None
 
     def learn(self, count: int) -> None:
         """``count`` more items will come: ask for those that have a slot."""
@@ -126,8 +154,17 @@ class StageRunner:
             return stream_s(lambda: self.slots.run(0, 0), self._compute)
         return call_s(lambda: self.slots.run(0, 0), self.device, shared=shared)
 
+    def release(self) -> None:
+        """Drop CUDA graphs; must come before the process group is destroyed."""
+        if self._loop is not None:
+            self._loop.release()
+            self._loop = None
+        self.slots.release()
+
     def _begin(self, items: Sequence[int]) -> None:
         self._items, self._sampled_s = items, list[float]()
+        self.waited_s = 0.0
+        """Seconds in which the host waited for the device in this run."""
         self._num_known = self._num_posted = self._num_stepped = self._num_finished = 0
 
     def _ask(self) -> None:
@@ -176,7 +213,9 @@ class StageRunner:
         slot, item = self._slot(turn), self._items[turn]
         self._num_finished = turn + 1
         if self._compute is not None:
+            begin = time.perf_counter()
             self._ended[slot].synchronize()
+            self.waited_s += time.perf_counter() - begin
             if self._is_sampled(turn):
                 self._sampled_s.append(self._begun[slot].elapsed_time(self._ended[slot]) / 1e3)
         if self.stage.leaves is None:
@@ -185,11 +224,5 @@ class StageRunner:
             self._sink(item, self.slots.outputs(slot))
         if self._trace is not None:
             self._trace.finished[item] = time.perf_counter()
-            if self._keep:
-                self._trace.outputs[item] = self._leaves(slot)
-
-    def _leaves(self, slot: int) -> Leaves:
-        values = self.slots.outputs(slot)
-        assert self.stage.leaves is not None
-        chosen = [values.get(leaf) if isinstance(leaf, str) else None for leaf in self.stage.leaves]
-        return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]
+            if item in self._keep:
+                self._trace.outputs[item] = self.slots.leaves_of(self.slots.outputs(slot))

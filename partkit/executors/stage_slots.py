@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+from partkit.executors.protocol import Leaves
 from partkit.executors.stage_forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender
 
@@ -39,6 +40,7 @@ class StageSlots:
         num_slots: int,
         compute: torch.cuda.Stream | None,
     ) -> None:
+        self.stage = forms.stage
         self._forms, self._feed, self._compute = forms, feed, compute
         self._receivers, self._senders = receivers, senders
         self._borrowed = {
@@ -47,7 +49,8 @@ class StageSlots:
         self._outputs: list[dict[str, torch.Tensor]] = [{}] * num_slots
         self._uses_graphs = compute is not None and not forms.stage.depends_on_data
         if compute is not None and self._uses_graphs:
-            self._pool = torch.cuda.graph_pool_handle()
+            self.pool = torch.cuda.graph_pool_handle()
+            """Memory of all graphs of this stage."""
             for slot in range(num_slots):
                 self._fit(slot, item=0)
                 self._capture(forms.of(0), slot, compute)
@@ -89,8 +92,22 @@ class StageSlots:
         for target, sender in self._senders.items():
             sender.slots[slot].fit(self._forms.of(item).stage.sends[target])
 
+    def compute(self, slot: int, fed: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The stage on a slot's received values and ``fed`` model inputs, in the largest shapes, without a graph of
+        its own; returns the model's outputs that it gives."""
+        return self._outputs_of(self._forms.of(0), slot, fed)
+
+    def leaves_of(self, outputs: Mapping[str, torch.Tensor]) -> Leaves:
+        """The model's outputs in order, on the CPU; None for those that this stage does not give."""
+        assert self.stage.leaves is not None
+        chosen = [outputs.get(leaf) if isinstance(leaf, str) else None for leaf in self.stage.leaves]
+        return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]
+
     def _call(self, form: StageForm, slot: int) -> None:
-        inputs = list(self._feed.tensors(slot))
+        self._outputs[slot] = self._outputs_of(form, slot, self._feed.tensors(slot))
+
+    def _outputs_of(self, form: StageForm, slot: int, fed: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+        inputs = list(fed)
         for receiver in self._receivers.values():
             inputs.extend(receiver.tensors(slot))
         given = dict(zip(form.stage.gives, form.module(*inputs), strict=True))
@@ -98,7 +115,7 @@ class StageSlots:
             for value, buffer in zip(form.stage.sends[target], sender.slots[slot].tensors, strict=True):
                 buffer.copy_(given[value.name])
         leaves = {leaf: given[leaf] for leaf in form.stage.leaves or () if isinstance(leaf, str) and leaf in given}
-        self._outputs[slot] = {name: self._own(v) for name, v in leaves.items() if isinstance(v, torch.Tensor)}
+        return {name: self._own(value) for name, value in leaves.items() if isinstance(value, torch.Tensor)}
 
     def _own(self, value: torch.Tensor) -> torch.Tensor:
         """A copy of an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
@@ -111,6 +128,6 @@ class StageSlots:
                 self._call(form, slot)
         compute.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=compute, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, pool=self.pool, stream=compute, capture_error_mode="thread_local"):
             self._call(form, slot)
         form.graphs[slot], form.outputs[slot] = graph, self._outputs[slot]

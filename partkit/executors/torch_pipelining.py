@@ -7,7 +7,7 @@ fills and drains for every group, which is how this library works.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ class TorchPipeliningExecutor:
     """This rank's stage of the library's own pipeline."""
 
     is_data_parallel = False
+    items_at_once = 1
 
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
@@ -52,7 +53,7 @@ class TorchPipeliningExecutor:
             with torch.no_grad():
                 self._step(0)
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Run items group by group; see :class:`Executor`. One at a time, each item fills a group of its own."""
         trace, device = Trace(), self._context.device
         settle(device)
@@ -62,9 +63,10 @@ class TorchPipeliningExecutor:
         with torch.no_grad():
             for position in range(0, len(items), width):
                 group = items[position : position + width]
+                kept = any(item in keep for item in group)
                 begin = time.perf_counter()
                 outputs = self._step(group[0])
-                if device.type == "cpu" or keep or one_at_a_time:
+                if device.type == "cpu" or kept or one_at_a_time:
                     settle(device)
                 now = time.perf_counter()
                 trace.busy_s += now - begin
@@ -72,7 +74,7 @@ class TorchPipeliningExecutor:
                     trace.entered.update(dict.fromkeys(group, begin))
                 if self._is_last:
                     trace.finished.update(dict.fromkeys(group, now))
-                    if keep:
+                    if kept:
                         trace.outputs.update(self._split(outputs, group))
         settle(device)
         self._context.barrier()

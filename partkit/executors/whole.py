@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 
@@ -24,6 +24,7 @@ class WholeModelExecutor:
     """
 
     is_data_parallel = False
+    items_at_once = 1
     takes_streams = False
     """True where items may be dealt to several CUDA streams."""
 
@@ -52,7 +53,7 @@ class WholeModelExecutor:
             self._calls.append(split_arguments(loaded, dict(zip(names, on_device, strict=True))))
         self._module = self.prepare(loaded)
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Call the module once for each item; see :class:`Executor`."""
         trace, device, marks = Trace(), self._context.device, _Marks()
         self._settle()
@@ -63,10 +64,10 @@ class WholeModelExecutor:
                 begin = time.perf_counter()
                 with self._stream_of(turn):
                     outputs = self._marked(item, marks)
-                if device.type == "cpu" or keep or one_at_a_time:
+                if device.type == "cpu" or item in keep or one_at_a_time:
                     self._settle()
                 self._note_times(trace, item, begin)
-                if keep:
+                if item in keep:
                     trace.outputs[item] = flat_outputs(outputs)
         self._settle()
         self._context.barrier()

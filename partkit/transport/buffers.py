@@ -39,9 +39,9 @@ def value_at(data: torch.Tensor, offset: int, value: ValueSpec) -> torch.Tensor:
 class SlotBuffer:
     """One slot of an edge: a byte buffer and typed tensors over it, one for each value in order."""
 
-    def __init__(self, values: Sequence[ValueSpec], device: torch.device) -> None:
-        """``values`` at their largest."""
-        self.bytes = torch.zeros(packed_bytes(values), dtype=torch.uint8, device=device)
+    def __init__(self, values: Sequence[ValueSpec], device: torch.device, data: torch.Tensor | None = None) -> None:
+        """``values`` at their largest, in ``data`` or in memory of the buffer's own."""
+        self.bytes = torch.zeros(packed_bytes(values), dtype=torch.uint8, device=device) if data is None else data
         self._values: Sequence[ValueSpec] | None = None
         self.fit(values)
 

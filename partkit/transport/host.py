@@ -21,7 +21,7 @@ class HostFeed:
     def __init__(
         self, values: Sequence[ValueSpec], source: Source, num_slots: int, compute: torch.cuda.Stream | None
     ) -> None:
-        self._source, self._compute = source, compute
+        self.source, self._compute = source, compute
         device = torch.device("cpu") if compute is None else compute.device
         self._slots = [SlotBuffer(values, device) for _ in range(num_slots)]
         self._tensors = [buffer.tensors for buffer in self._slots]
@@ -35,7 +35,7 @@ class HostFeed:
 
     def take_from(self, source: Source) -> None:
         """Take items from another source from now on."""
-        self._source = source
+        self.source = source
 
     def post(self, slot: int, item: int, after: Event | None = None) -> None:
         """Note which item comes next in the slot; the former is consumed once ``after`` has happened (None: it is)."""
@@ -49,7 +49,7 @@ class HostFeed:
 
     def wait(self, slot: int) -> None:
         """Fetch the slot's item; on CUDA make the compute stream wait for the copy."""
-        tensors = self._source(self._items[slot])
+        tensors = self.source(self._items[slot])
         if self._compute is None:
             self._tensors[slot] = list(tensors)
             return

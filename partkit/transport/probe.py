@@ -1,48 +1,114 @@
-"""What a link costs: ping-pong over sizes between two ranks, fitted to latency + bytes / bandwidth."""
+"""What a link costs: ping-pong over sizes between two ranks, over the channels that a pipeline would use.
+
+On CUDA the rounds are queued ahead and only streams wait, as in a pipeline: no host's calls are in the times.
+"""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 
 from partkit.errors import MachineError
+from partkit.transport.buffers import SlotBuffer
+from partkit.transport.edge import Event, Inbound, Outbound
+from partkit.transport.gloo import GlooChannel
+from partkit.transport.gpu_edges import GpuEdge, GpuEdges
+from partkit.transport.places import Place
 
-SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304)
+SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304, 16777216)
 _ROUNDS = 20
+_BATCHES = 5
 
 
-def ping_pong(rank: int, pair: tuple[int, int], device: torch.device, group: dist.ProcessGroup | None) -> list[float]:
-    """Seconds one way for each of :data:`SIZES_BYTES`, on both ranks of ``pair``; [] on others.
+@dataclass(frozen=True)
+class LinkEnds:
+    """This rank's ends of a link in both directions, with the buffer that what comes is put in."""
 
-    What comes back is compared bit for bit: bad peer copies are a real fault. Raises :class:`MachineError`.
-    """
-    if rank not in pair:
-        return []
-    other = pair[1] if rank == pair[0] else pair[0]
-    return [_one_way_s(size, rank == pair[0], other, device, group) for size in SIZES_BYTES]
+    inbound: Inbound
+    outbound: Outbound
+    came: torch.Tensor
 
 
-def _one_way_s(size: int, leads: bool, other: int, device: torch.device, group: dist.ProcessGroup | None) -> float:
-    sent = (torch.arange(size, device=device) % 251).to(torch.uint8)
-    buffer = sent.clone() if leads else torch.zeros_like(sent)
-    samples = []
-    for _ in range(_ROUNDS + 3):
-        _settle(device)
-        begin = time.perf_counter()
-        if leads:
-            dist.send(buffer, other, group=group)
-            dist.recv(buffer, other, group=group)
-        else:
-            dist.recv(buffer, other, group=group)
-            dist.send(buffer, other, group=group)
-        _settle(device)
-        samples.append((time.perf_counter() - begin) / 2)
-    if not torch.equal(buffer, sent):
-        raise MachineError(f"{size} bytes sent between ranks came back changed", hint="set NCCL_P2P_DISABLE=1")
-    return sorted(samples[3:])[_ROUNDS // 2]
+class LinkProbe:
+    """Links of this rank to every other; all ranks make one, and :meth:`close` it when devices are idle."""
+
+    def __init__(self, rank: int, world_size: int, device: torch.device) -> None:
+        self._rank, self._edges = rank, None
+        self._compute = torch.cuda.Stream(device) if device.type == "cuda" else None
+        came = {
+            peer: torch.zeros(SIZES_BYTES[-1], dtype=torch.uint8, device=device)
+            for peer in range(world_size)
+            if peer != rank
+        }
+        if self._compute is None:
+            gloo = {peer: GlooChannel(peer, tag=0) for peer in came}
+            self._ends = {peer: LinkEnds(gloo[peer], gloo[peer], data) for peer, data in came.items()}
+            return
+        every = [Place(index, index, 0, 1, index) for index in range(world_size)]
+        self._edges = GpuEdges(
+            [GpuEdge(target, (source,), 1, SIZES_BYTES[-1]) for source, target in itertools.permutations(every, 2)],
+            rank,
+            compute={rank: self._compute},
+            slots={(rank, peer): [SlotBuffer((), device, data)] for peer, data in came.items()},
+            num_slots=1,
+            only_nccl=False,
+        )
+        self._ends = {
+            peer: LinkEnds(self._edges.inbound[peer, rank], self._edges.outbound[rank, peer], data)
+            for peer, data in came.items()
+        }
+
+    def one_way_s(self, peer: int) -> list[float]:
+        """Seconds one way to ``peer`` and back, halved, for each of :data:`SIZES_BYTES`; the peer calls this too.
+
+        What comes back is compared bit for bit: bad peer copies are a real fault. Raises :class:`MachineError`.
+        """
+        return [self._measure(size, self._ends[peer], leads=self._rank < peer) for size in SIZES_BYTES]
+
+    def close(self) -> None:
+        """Give back what processes share."""
+        if self._edges is not None:
+            self._edges.close()
+
+    def _measure(self, size: int, ends: LinkEnds, *, leads: bool) -> float:
+        came = ends.came[:size]
+        sent = (torch.arange(size, device=came.device) % 251).to(torch.uint8)
+        came.zero_()
+        self._settle()
+        samples = []
+        for _ in range(_BATCHES + 1):
+            begin = time.perf_counter()
+            self._play(ends, sent, came, leads=leads)
+            self._settle()
+            samples.append((time.perf_counter() - begin) / (2 * _ROUNDS))
+        if not torch.equal(came, sent):
+            raise MachineError(f"{size} bytes sent between ranks came back changed", hint="set NCCL_P2P_DISABLE=1")
+        return sorted(samples[1:])[_BATCHES // 2]
+
+    def _play(self, ends: LinkEnds, sent: torch.Tensor, came: torch.Tensor, *, leads: bool) -> None:
+        """Rounds of there and back; who does not lead sends on what came."""
+        after: Event | None = None
+        for _ in range(_ROUNDS):
+            arrival = ends.inbound.receive(0, came, after)
+            if leads:
+                departure = ends.outbound.send(0, sent, after, 0)
+                arrival.wait()
+            else:
+                arrival.wait()
+                departure = ends.outbound.send(0, came, self._mark(), 0)
+            departure.wait()
+            after = self._mark()
+
+    def _mark(self) -> Event | None:
+        return None if self._compute is None else self._compute.record_event()
+
+    def _settle(self) -> None:
+        if self._compute is not None:
+            torch.cuda.synchronize(self._compute.device)
 
 
 def fit_link(seconds: Sequence[float]) -> tuple[float, float]:
@@ -57,8 +123,3 @@ def fit_link(seconds: Sequence[float]) -> tuple[float, float]:
     slope = (seconds[-1] - seconds[0]) / (SIZES_BYTES[-1] - SIZES_BYTES[0])
     bytes_per_s = 1.0 / max(slope, 1e-13)
     return max(seconds[0] - SIZES_BYTES[0] / bytes_per_s, 0.0), bytes_per_s
-
-
-def _settle(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -18,3 +18,7 @@ class StreamHandle:
     def wait(self) -> None:
         """Make the compute stream wait for the work."""
         self._compute.wait_event(self._done)
+
+    def synchronize(self) -> None:
+        """Make the host wait for the work."""
+        self._done.synchronize()

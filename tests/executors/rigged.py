@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 
@@ -18,7 +18,7 @@ SLEEP_S = 0.2
 
 
 class GivesWrongOutputs(SingleExecutor):
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         trace = super().run(items, keep=keep, one_at_a_time=one_at_a_time)
         for leaves in trace.outputs.values():
             leaves[0] = None if leaves[0] is None else leaves[0] + 1
@@ -36,7 +36,7 @@ class CrashesLater(SingleExecutor):
 
     num_runs = 0
 
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         self.num_runs += 1
         if self.num_runs == 3:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -44,7 +44,7 @@ class CrashesLater(SingleExecutor):
 
 
 class Hangs(SingleExecutor):
-    def run(self, items: Sequence[int], *, keep: bool, one_at_a_time: bool) -> Trace:
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         threading.Event().wait()
         return super().run(items, keep=keep, one_at_a_time=one_at_a_time)
 

@@ -41,6 +41,13 @@ def run(
     devices: Annotated[
         str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
     ] = None,
+    loop_graph: Annotated[
+        bool | None,
+        typer.Option(
+            "--loop-graph/--no-loop-graph",
+            help="Put many items into one CUDA graph; default: where the host is slower than the device.",
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item, of a --dynamic batch plan.")] = None,
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length, of a --dynamic seq plan.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
@@ -80,6 +87,7 @@ def run(
         port=port,
         allow_code=allow_code,
         rate_per_s=rate,
+        loop_graph="auto" if loop_graph is None else "on" if loop_graph else "off",
         devices=None if devices is None else _devices(devices),
         sizes={label: size for label, size in (("batch", batch), ("seq", seq)) if size is not None},
     )
