@@ -1,6 +1,6 @@
 """Run several executors side by side, in turns, outputs checked, and say which to use.
 
-Groups are loaded one after the other (while one loads, the next one's ranks start), all before the first round, and
+Groups are loaded side by side, as many at a time as the cores bear, all before the first round, and
 take turns in random order within each round, so that whatever the machine does meanwhile falls on all of them alike:
 
     round 1   pipeline  single    fsdp      dispatch
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from partkit.errors import PartkitError, RankFailedError
 from partkit.executors import require_executor
@@ -33,6 +33,7 @@ from partkit.runner import check_outputs, items_at_once, make_reference
 from partkit.verdict import conclude
 
 DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
+_CORES_A_LOAD = 4
 _WARM_ITEMS = 4
 _MAX_WARM_RUNS = 12
 _WARM_SHARE = 0.25
@@ -73,47 +74,80 @@ def compare_executors(
     An executor that fails, hangs or gives wrong outputs becomes a row that says so and spoils no other.
     Raises :class:`UsageError` for an unknown executor before anything is started.
     """
-    options, tell = options or CompareOptions(), progress or silent
-    for name in options.executors:
-        require_executor(name, allow_code=options.allow_code)
-    run_options = RunOptions(
-        device=options.device,
-        threads=options.threads,
-        allow_code=options.allow_code,
-        timeout_s=options.timeout_s,
-        streams=options.streams,
-    )
-    load_before = os.getloadavg()[0]
-    contenders = [Contender(name) for name in options.executors]
-    with contextlib.ExitStack() as stack:
-        reference = make_reference(job_of(plan, "single", run_options), silent)
-        stack.callback(shutil.rmtree, reference.parent, ignore_errors=True)
-        for done, contender in enumerate(contenders):
-            tell(f"Loading {contender.name}", done, len(contenders))
-            for soon in contenders[done : done + 2]:
-                _start(soon, plan, run_options, stack)
+    with Contest(plan, options, progress) as contest:
+        contest.load()
+        return contest.measure()
+
+
+class Contest:
+    """One comparison in steps; a context manager that leaves nothing running.
+
+    Several may be open at once, to load side by side; they must not measure at once.
+    """
+
+    def __init__(self, plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None) -> None:
+        self._plan, self._options, self._tell = plan, options or CompareOptions(), progress or silent
+        for name in self._options.executors:
+            require_executor(name, allow_code=self._options.allow_code)
+        self._run_options = RunOptions(
+            device=self._options.device,
+            threads=self._options.threads,
+            allow_code=self._options.allow_code,
+            timeout_s=self._options.timeout_s,
+            streams=self._options.streams,
+        )
+        self._load_before = os.getloadavg()[0]
+        self._contenders = [Contender(name) for name in self._options.executors]
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def start(self) -> None:
+        """Start the ranks of as many executors as the cores bear, and let them load; the rest follow in turn."""
+        self._start_from(0)
+
+    def load(self) -> None:
+        """Load every executor and check its outputs against the unsplit model's."""
+        reference = make_reference(job_of(self._plan, "single", self._run_options), silent)
+        self._stack.callback(shutil.rmtree, reference.parent, ignore_errors=True)
+        for done, contender in enumerate(self._contenders):
+            self._tell(f"Loading {contender.name}", done, len(self._contenders))
+            self._start_from(done)
             _load(contender, reference)
+
+    def measure(self) -> Comparison:
+        """Warm up, then rounds in which all take turns."""
+        contenders, options = self._contenders, self._options
         for done, contender in enumerate(contenders):
-            tell("Warming up", done, len(contenders))
+            self._tell("Warming up", done, len(contenders))
             _warm_up(contender, options.seconds_per_round)
         for number in range(options.rounds):
-            tell("Comparing", number, options.rounds)
+            self._tell("Comparing", number, options.rounds)
             _round(contenders, random.Random(options.seed * 1000 + number))
-        tell("Comparing", options.rounds, options.rounds)
+        self._tell("Comparing", options.rounds, options.rounds)
         for contender in contenders:
             if contender.group is not None:
                 contender.group.ask_to_stop()
-    return _comparison(plan, contenders, options, load_before)
+        return _comparison(self._plan, contenders, options, self._load_before)
+
+    def _start_from(self, first: int) -> None:
+        for contender in self._contenders[first : first + max(2, num_cores() // _CORES_A_LOAD)]:
+            _start(contender, self._plan, self._run_options, self._stack)
 
 
 # --- measuring ----------------------------------------------------------------------------------------------
 
 
 def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: contextlib.ExitStack) -> None:
-    """Start an executor's ranks, once."""
+    """Start an executor's ranks and tell them to load, once."""
     if contender.group is None and contender.status == "ok":
         with _failures_noted(contender):
             contender.group = stack.enter_context(WorkerGroup(job_of(plan, contender.name, run_options)))
+            contender.loading = contender.group.post("load")
 
 
 def _load(contender: Contender, reference: Path) -> None:
@@ -123,7 +157,8 @@ def _load(contender: Contender, reference: Path) -> None:
     with _failures_noted(contender):
         group = contender.group
         assert group is not None
-        loaded = group.call("load")
+        assert contender.loading is not None
+        loaded = group.collect(contender.loading)
         contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
         contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))

@@ -22,6 +22,8 @@ class Contender:
 
     name: str
     group: WorkerGroup | None = None
+    loading: int | None = None
+    """Number of the order to load."""
     status: Literal["ok", "unsupported", "failed", "invalid"] = "ok"
     reason: str | None = None
     note: str | None = None

@@ -62,21 +62,34 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
     reference = make_reference(group.job, tell) if options.check and can_check else None
     try:
         tell("Loading stages", 1, 4)
-        loaded = group.call("load")
-        tell("Checking outputs", 2, 4)
-        check = check_outputs(group, reference, at_once=items_at_once(loaded))
-        tell("Measuring", 3, 4)
-        measured = measure_group(group, options, reference)
-        check = _worse(check, judged([run["sample"] for run in measured.runs if "sample" in run], group.job))
-        tell("Measuring", 4, 4)
+        result = drive_loaded(group, plan, options, group.call("load"), reference, tell)
     finally:
         if reference is not None:
             reference.unlink(missing_ok=True)
+    if options.check and not can_check:
+        told = "outputs were not checked: the ranks are on several hosts"
+        return result.model_copy(update={"warnings": (*result.warnings, told)})
+    return result
+
+
+def drive_loaded(
+    group: Ranks,
+    plan: Plan,
+    options: RunOptions,
+    loaded: Sequence[Reply],
+    reference: Path | None,
+    tell: Progress = silent,
+) -> RunResult:
+    """Check and measure ranks that have answered the order to load with ``loaded``."""
+    tell("Checking outputs", 2, 4)
+    check = check_outputs(group, reference, at_once=items_at_once(loaded))
+    tell("Measuring", 3, 4)
+    measured = measure_group(group, options, reference)
+    check = _worse(check, judged([run["sample"] for run in measured.runs if "sample" in run], group.job))
+    tell("Measuring", 4, 4)
     environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
     environment |= describe_gpus() if group.job.device == "cuda" else {}
     warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply["warnings"] for reply in loaded))]
-    if options.check and not can_check:
-        warnings.append("outputs were not checked: the ranks are on several hosts")
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return _result(plan, group.job, check, measured, environment, warnings)
@@ -91,8 +104,13 @@ def make_reference(job: Job, tell: Progress) -> Path:
     tell("Running the unsplit model", 0, 4)
     with WorkerGroup(single) as group:
         group.call("load")
-        path = group.log_dir / "reference.safetensors"
-        group.call("reference", items=_CHECKED_ITEMS, path=str(path))
+        return write_reference(group)
+
+
+def write_reference(single: WorkerGroup) -> Path:
+    """Outputs of the checked items, by a loaded group of the unsplit model; in its log folder, which stays."""
+    path = single.log_dir / "reference.safetensors"
+    single.call("reference", items=_CHECKED_ITEMS, path=str(path))
     return path
 
 

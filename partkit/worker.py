@@ -90,6 +90,7 @@ class Worker:
             "run": self._run,
             "open_stream": self._open_stream,
             "stream": self._stream,
+            "prepare": self._prepare,
             "profile": self._profile,
             "links": self._links,
             "environment": lambda: describe_environment(),
@@ -210,18 +211,20 @@ class Worker:
         cast("StreamingExecutor", self._ready()).stream()
         return {}
 
-    def _profile(self, path: str) -> Reply:
-        """Measure every node of the model on this rank's device and write the profile."""
-        job, device = self._context.job, self._context.device
+    def _prepare(self) -> Reply:
+        """Capture the model that is to be profiled; the device is not touched yet."""
         begin = time.perf_counter()
-        loaded = load_job_model(job)
-        captured = capture_job_model(job, loaded)
-        captured_at = time.perf_counter()
-        profile = profile_on(device, loaded, captured, threads=job.threads)
-        taken = {
-            "capture_s": round(captured_at - begin, 3),
-            "profile_s": round(time.perf_counter() - captured_at, 3),
-        }
+        loaded = load_job_model(self._context.job)
+        self._prepared = loaded, capture_job_model(self._context.job, loaded)
+        self._capture_s = time.perf_counter() - begin
+        return {}
+
+    def _profile(self, path: str) -> Reply:
+        """Measure every node of the prepared model on this rank's device and write the profile."""
+        loaded, captured = self._prepared
+        begin = time.perf_counter()
+        profile = profile_on(self._context.device, loaded, captured, threads=self._context.job.threads)
+        taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
         profile.save(path)
         return {"nodes": len(profile.nodes)}

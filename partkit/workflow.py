@@ -71,6 +71,7 @@ def profile_model(
     tell(f"Profiling {spec.source}", 0, 1)
     with WorkerGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         path = Path(folder) / "profile.json"
+        group.call("prepare")
         group.call("profile", path=str(path))
         profile = Profile.load(path)
     tell(f"Profiling {spec.source}", 1, 1)

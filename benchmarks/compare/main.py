@@ -2,23 +2,28 @@
 
     PYTHONPATH=.:cli python benchmarks/compare/main.py --out results [--device cpu --model bert-mini --quick]
 
-Writes a JSON result a part and ``table.md`` into the folder of results.
+Writes a JSON result a comparison and ``table.md`` into the folder of results; what is there already is kept.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.parts import Outcome, Part, run_parts
+from benchmarks.pipeline.main import HAND_WRITTEN, NO_PEER
+from benchmarks.side_by_side import Bench, Match
+from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
+from partkit.compare import CompareOptions
 from partkit.machine import num_cuda_devices, resolve_device
+from partkit.plan import Plan
 from partkit.reports import render
 from partkit.result import Comparison
 
 EXECUTORS = (
-    "single,single-graph,replicas,pipeline,split,dispatch,fsdp,fsdp-replicated,fsdp1,deepspeed,deepspeed-inject,tp,"
-    "accelerate,torch-pipelining"
+    f"single,single-graph,replicas,pipeline,pipeline-nccl,split,{HAND_WRITTEN},dispatch,fsdp,fsdp-replicated,fsdp1,"
+    "deepspeed,deepspeed-inject,tp,accelerate,torch-pipelining"
 )
 STREAMS = 8
 """Of deepspeed and fsdp1, as in the reference experiment."""
@@ -27,10 +32,11 @@ CPU_STAGES = 2
 
 def main() -> None:
     options = _options()
-    outcomes = run_parts(_parts(options), options.out, limit_s=options.limit)
-    text = "\n".join(_section(outcome, options.out) for outcome in outcomes)
-    (options.out / "table.md").write_text(text, encoding="utf-8")
-    print(text)
+    bench = Bench(options.out, options.limit)
+    plan = _plan(bench, options)
+    results = bench.matches(list(_matches(plan, options)))
+    sections = [_section(name, comparison) for name, comparison in results.items()]
+    bench.write("\n".join([*sections, *(f"{name}: {problem}\n" for name, problem in bench.problems.items())]))
 
 
 def _options() -> argparse.Namespace:
@@ -40,43 +46,54 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--stages", type=int, default=None, help="default: every GPU, or two on a CPU")
     parser.add_argument("--with", dest="executors", default=EXECUTORS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--limit", type=float, default=530, help="seconds for all parts together")
-    return parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.6, help="of each executor's turn")
+    parser.add_argument("--quick", action="store_true", help="two short rounds")
+    parser.add_argument("--limit", type=float, default=530, help="seconds for all together")
+    options = parser.parse_args()
+    options.device = resolve_device(options.device)
+    options.stages = options.stages or (num_cuda_devices() if options.device == "cuda" else CPU_STAGES)
+    return options
 
 
-def _parts(options: argparse.Namespace) -> Sequence[Part]:
-    on_cuda = resolve_device(options.device) == "cuda"
-    stages = options.stages or (num_cuda_devices() if on_cuda else CPU_STAGES)
-    base = ["compare", options.model, "--stages", str(stages), "--device", "cuda" if on_cuda else "cpu"]
-    base += ["--with", options.executors, *(["--quick"] if options.quick else ["--rounds", "9", "--seconds", "1"])]
-    one_stream = Part("compare", tuple(base), limit_s=options.limit / 2)
-    if not on_cuda:
-        return [one_stream]
-    no_peer = {"NCCL_P2P_DISABLE": "1"}
-    many = ("compare", *base[1:6], "--with", "deepspeed,fsdp1", "--rounds", "5", "--streams", str(STREAMS))
-    return [
-        one_stream,
-        Part("compare-no-p2p", tuple(base), settings=no_peer, limit_s=options.limit / 2),
-        Part("compare-8-streams", many, limit_s=options.limit / 4),
-    ]
+def _plan(bench: Bench, options: argparse.Namespace) -> Plan:
+    name = f"profile-{options.model}"
+    specs = {name: parse_model(options.model)}
+    profiles = bench.profiles(specs, options.device, lambda: machine_cluster(options.stages, device=options.device))
+    cluster = machine_cluster(options.stages, device=options.device)
+    return plan_as_asked(profiles[name], cluster, PlanRequest(num_stages=options.stages, exact_num_stages=True))
 
 
-def _section(outcome: Outcome, out: Path) -> str:
-    heading = f"## `{outcome.command}`\n"
-    if outcome.result is None:
-        return f"{heading}\n{outcome.problem}\n"
-    comparison = Comparison.load(out / outcome.result)
-    return f"{heading}\n{render(comparison, 'markdown')}\n{_environment(comparison)}\n"
+def _matches(plan: Plan, options: argparse.Namespace) -> Iterator[Match]:
+    choice = CompareOptions(
+        executors=tuple(options.executors.split(",")),
+        rounds=2 if options.quick else options.rounds,
+        seconds_per_round=options.seconds,
+        device=options.device,
+        allow_code=True,
+        quick=options.quick,
+        timeout_s=150,
+    )
+    yield Match(f"compare-{options.model}", plan, choice)
+    if options.device == "cuda":
+        yield Match(f"compare-{options.model}-no-p2p", plan, choice, NO_PEER)
+        streams = replace(choice, executors=("deepspeed", "fsdp1"), streams=STREAMS)
+        yield Match(f"compare-{options.model}-{STREAMS}-streams", plan, streams)
+
+
+def _section(name: str, comparison: Comparison) -> str:
+    return f"## {name}\n\n{render(comparison, 'markdown')}\n{_environment(comparison)}\n"
 
 
 def _environment(comparison: Comparison) -> str:
     known = comparison.environment
     gpus = [gpu["name"] for gpu in known.get("gpus", [])]
     versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+    settings = ", ".join(f"{name}={value}" for name, value in known.get("nccl_settings", {}).items())
     told = [
         f"{len(gpus)} × {gpus[0]}, driver {known['driver']}, NCCL {known['nccl']}" if gpus else str(known["cpu"]),
         versions,
+        *([settings] if settings else []),
         f"{known['rounds']} rounds of {known['seconds_per_round']:g} s",
     ]
     return " · ".join(told) + "\n"

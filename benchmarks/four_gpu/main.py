@@ -3,42 +3,49 @@
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results --device cpu --model bert-tiny
 
-Stops after 530 seconds; given again, it goes on with the parts that are missing. Writes a JSON result a part,
-``outcomes.json`` and ``table.md`` into the folder of results.
+Stops after 530 seconds; given again, it goes on with the parts that are missing. Writes a JSON result a part and
+``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that proves function, not speed.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from benchmarks.parts import Outcome, Part, run_parts
-from partkit.machine import resolve_device
+from benchmarks.side_by_side import Bench, Match, Run
+from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
+from partkit.compare import CompareOptions
+from partkit.jobs import RunOptions
+from partkit.machine import num_cuda_devices, resolve_device
+from partkit.plan import Plan
 from partkit.result import Comparison, Row, RunResult
 
 EXECUTORS = "single-graph,replicas,pipeline,split,dispatch,fsdp,fsdp1,deepspeed,tp,accelerate,torch-pipelining"
-ON_LINKS = "pipeline,fsdp,fsdp1,deepspeed,tp,torch-pipelining"
-"""Executors that send over NCCL, and so depend on peer access."""
-PLANNERS = ("auto", "even", "by_params")
 NO_PEER = {"NCCL_P2P_DISABLE": "1"}
 REFERENCE = {"deepspeed": 175.73, "fsdp1": 137.80, "dispatch": 29.34, "pipeline": 408.70}
 """Samples/s of the reference experiment (4 GPUs, PCIe gen1, no peer access; its pipeline was cut by hand)."""
+QUALITIES = ("auto", "even", "by_params")
+"""Planners whose plans are run beside each other."""
 
 
 def main() -> None:
     options = _options()
-    parts = list(_parts(options))
-    outcomes = run_parts(parts, options.out, limit_s=options.limit)
-    text = "\n".join(
-        [
-            f"# {options.model} on {options.stages} {options.device} devices\n",
-            *_plan_table([each for each in outcomes if each.name.startswith("run-")], options.out),
-            *_compare_tables([each for each in outcomes if each.name.startswith("compare-")], options.out),
-        ]
+    bench = Bench(options.out, options.limit)
+    plans = _plans(bench, options)
+    matches = bench.matches(list(_matches(plans, options)))
+    runs = bench.runs(list(_runs(plans, options)))
+    bench.write(
+        "\n".join(
+            [
+                f"# {options.model} in {options.stages} stages on {options.gpus or options.stages} "
+                f"{options.device} devices\n",
+                *_plan_table(runs, bench.problems),
+                *_compare_tables(matches),
+            ]
+        )
     )
-    (options.out / "table.md").write_text(text, encoding="utf-8")
-    print(text)
 
 
 def _options() -> argparse.Namespace:
@@ -48,84 +55,98 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--stages", type=int, default=4)
     parser.add_argument("--with", dest="executors", default=EXECUTORS)
-    parser.add_argument("--limit", type=float, default=530, help="seconds for all parts together")
+    parser.add_argument("--limit", type=float, default=500, help="seconds for all parts together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
+    options.gpus = min(num_cuda_devices(), options.stages)
     return options
 
 
-def _parts(options: argparse.Namespace) -> Iterator[Part]:
-    """The parts, what matters most first."""
+def _modes(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Models and how they compute, by name, what matters most first."""
     model = options.model
-    yield _compare(options, model)
+    modes: dict[str, tuple[str, dict[str, Any]]] = {model: (model, {})}
     if options.device == "cuda":
-        yield _compare(options, model, executors=ON_LINKS, settings=NO_PEER)
-    for planner in PLANNERS:
-        yield from _plan_and_run(options, model, planner)
-    if options.device == "cpu":
-        return
-    yield _compare(options, model, "--dtype", "bfloat16")
-    yield _compare(options, model, "--batch", "8")
-    yield _compare(options, model, "--dtype", "bfloat16", "--batch", "8")
-    for other in ("gpt2", "vit"):
-        yield _compare(options, other)
-        yield from _plan_and_run(options, other, "auto")
-    yield from _plan_and_run(options, "bert-large", "auto")
-    for more in (("--dtype", "bfloat16"), ("--batch", "8"), ("--dtype", "bfloat16", "--batch", "8")):
-        yield _compare(options, model, *more, executors=ON_LINKS, settings=NO_PEER)
+        modes |= {
+            f"{model}-bf16": (model, {"dtype": "bfloat16"}),
+            f"{model}-batch8": (model, {"batch": 8}),
+            f"{model}-bf16-batch8": (model, {"dtype": "bfloat16", "batch": 8}),
+            "gpt2": ("gpt2", {}),
+            "vit": ("vit", {}),
+            "bert-large": ("bert-large", {}),
+        }
+    return modes
 
 
-def _compare(
-    options: argparse.Namespace,
-    model: str,
-    *more: str,
-    executors: str | None = None,
-    settings: dict[str, str] | None = None,
-) -> Part:
-    name = "-".join(["compare", model, *more[1::2], *(["no-p2p"] if settings else [])])
-    length = ("--rounds", "5", "--seconds", "0.5") if options.device == "cuda" else ("--quick",)
-    arguments = ("compare", model, *more, *_where(options), "--with", executors or options.executors, *length)
-    return Part(name, arguments, settings=settings or {}, limit_s=240)
+def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
+    """A plan of each mode, and the model's own by every planner of :data:`QUALITIES`."""
+    specs = {f"profile-{name}": parse_model(model, **mode) for name, (model, mode) in _modes(options).items()}
+    profiles = bench.profiles(specs, options.device, lambda: machine_cluster(options.stages, device=options.device))
+    cluster = machine_cluster(options.stages, device=options.device)
+    plans = {}
+    for name, profile in profiles.items():
+        mode = name.removeprefix("profile-")
+        for planner in QUALITIES if mode == options.model else QUALITIES[:1]:
+            request = PlanRequest(num_stages=options.stages, exact_num_stages=True, planner=planner)
+            key = mode if planner == "auto" else f"{mode}-{planner}"
+            plans[key] = _folded(plan_as_asked(profile, cluster, request), options.gpus)
+            plans[key].save(bench.out / f"plan-{key}.json")
+    return plans
 
 
-def _plan_and_run(options: argparse.Namespace, model: str, planner: str) -> Iterator[Part]:
-    plan = f"plan-{model}-{planner}"
-    yield Part(plan, ("plan", model, *_where(options), "--planner", planner), limit_s=60)
-    run = ("run", f"{{out}}/{plan}.json", "--device", options.device, "--seconds", "3")
-    yield Part(f"run-{model}-{planner}", run, limit_s=90)
+def _folded(plan: Plan, num_gpus: int) -> Plan:
+    """The plan on ``num_gpus`` GPUs, where there are fewer than stages: ranks then share them."""
+    if num_gpus == 0:
+        return plan
+    stages = (
+        stage.model_copy(update={"devices": tuple(device % num_gpus for device in stage.devices)})
+        for stage in plan.stages
+    )
+    return plan.model_copy(update={"stages": tuple(stages)})
 
 
-def _where(options: argparse.Namespace) -> tuple[str, ...]:
-    return ("--stages", str(options.stages), "--device", options.device)
+def _matches(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Match]:
+    on_cuda = options.device == "cuda"
+    choice = CompareOptions(
+        executors=tuple(options.executors.split(",")),
+        rounds=3,
+        seconds_per_round=0.4 if on_cuda else 1.0,
+        device=options.device,
+        quick=True,
+        timeout_s=150,
+    )
+    modes = [mode for mode in _modes(options) if mode in plans and mode != "bert-large"]
+    for mode in modes:
+        yield Match(f"compare-{mode}", plans[mode], choice)
+        if on_cuda and mode.startswith(options.model):
+            yield Match(f"compare-{mode}-no-p2p", plans[mode], choice, NO_PEER)
+
+
+def _runs(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Run]:
+    for name, plan in plans.items():
+        yield Run(f"run-{name}", plan, RunOptions(device=options.device, seconds=2.0, timeout_s=120))
 
 
 # --- the table --------------------------------------------------------------------------------------------------
 
 
-def _plan_table(outcomes: Sequence[Outcome], out: Path) -> Iterator[str]:
+def _plan_table(runs: Mapping[str, RunResult], problems: Mapping[str, str]) -> Iterator[str]:
     yield "| plan | steady samples/s | prediction error | bottleneck efficiency | stage ms | max diff |"
     yield "|---|---:|---:|---:|---|---:|"
-    for outcome in outcomes:
-        name = outcome.name.removeprefix("run-")
-        if outcome.result is None:
-            yield f"| {name} | {outcome.problem} | | | | |"
-            continue
-        run = RunResult.load(out / outcome.result)
+    for name, run in runs.items():
         stages = ", ".join(f"{stage.measured_s * 1e3:.3g}" for stage in run.stages)
         yield (
-            f"| {name} | {run.steady_samples_per_s:.4g} | {_number(run.prediction_error)} | "
+            f"| {name.removeprefix('run-')} | {run.steady_samples_per_s:.4g} | {_number(run.prediction_error)} | "
             f"{_number(run.bottleneck_efficiency)} | {stages} | {_number(run.check.max_abs_diff)} |"
         )
+    for name, problem in problems.items():
+        yield f"| {name} | {problem} | | | | |"
     yield ""
 
 
-def _compare_tables(outcomes: Sequence[Outcome], out: Path) -> Iterator[str]:
-    for outcome in outcomes:
-        yield f"## `{outcome.command}`\n"
-        if outcome.result is None:
-            yield f"{outcome.problem}\n"
-            continue
-        comparison = Comparison.load(out / outcome.result)
+def _compare_tables(matches: Mapping[str, Comparison]) -> Iterator[str]:
+    for name, comparison in matches.items():
+        yield f"## {name}\n"
         yield from _rows(comparison.rows)
         yield f"\n{comparison.verdict.text}\n"
 

@@ -2,29 +2,34 @@
 
     PYTHONPATH=.:cli python benchmarks/pipeline/main.py --out results [--device cpu --model bert-tiny]
 
-Runs plans of two stages by themselves, with and without NCCL_P2P_DISABLE=1, then compares, in interleaved rounds, with
-the hand-written pipeline, one GPU with a CUDA graph, and replicas. Finished parts are kept: give the command again.
+Runs plans of two stages, each output checked, with and without NCCL_P2P_DISABLE=1, over copy engines and over NCCL, and
+100,000 items in a row; then, with --ratios, compares with the hand-written pipeline, one GPU with a CUDA graph and
+replicas in interleaved rounds. Results that are there are kept: give the command again for what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.parts import Outcome, Part, run_parts
+from benchmarks.side_by_side import Bench, Match, Run
+from partkit import PlanRequest, machine_cluster, plan_as_asked
+from partkit.compare import CompareOptions
+from partkit.jobs import RunOptions
 from partkit.machine import resolve_device
+from partkit.plan import Plan
 from partkit.result import Comparison, RunResult
+from partkit.sources import parse_model
 
 HAND_WRITTEN = "benchmarks.pipeline.handwritten:HandWritten"
-RIVALS = f"pipeline,split,single-graph,replicas,{HAND_WRITTEN}"
+RIVALS = ("pipeline", "pipeline-nccl", "split", "single-graph", "replicas", HAND_WRITTEN)
 NO_PEER = {"NCCL_P2P_DISABLE": "1"}
-CASES: dict[str, tuple[str, ...]] = {
-    "fp32": (),
-    "bf16": ("--dtype", "bfloat16"),
-    "tf32": ("--tf32",),
-    "batch8": ("--batch", "8"),
-}
+MANY = 100_000
+SMALL = "bert-mini"
+"""A model whose stages take the device less time than the host takes to launch them."""
 
 
 def main() -> None:
@@ -32,87 +37,115 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results"))
     parser.add_argument("--model", default="bert")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=float, default=530, help="seconds for all parts together")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
+    parser.add_argument("--ratios", action="store_true", help="also compare with other ways to run the model")
+    parser.add_argument("--limit", type=float, default=530, help="seconds for all together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
-    outcomes = run_parts(list(_parts(options)), options.out, limit_s=options.limit)
-    text = "\n".join([*_run_table(outcomes, options.out), *_ratio_table(outcomes, options.out)])
-    (options.out / "table.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    bench = Bench(options.out, options.limit)
+    plans = _plans(bench, options)
+    results = bench.runs(list(_runs(plans, options)))
+    matches = bench.matches(list(_matches(plans, options))) if options.ratios else {}
+    bench.write("\n".join([*_run_table(results, bench.problems), *_ratio_tables(matches)]))
 
 
-def _parts(options: argparse.Namespace) -> Iterator[Part]:
+def _cases(options: argparse.Namespace) -> Mapping[str, tuple[str, dict[str, Any]]]:
+    """Model and how it computes, by name."""
+    model = options.model
+    cases: dict[str, tuple[str, dict[str, Any]]] = {model: (model, {})}
+    if options.device == "cuda":
+        cases |= {
+            f"{model}-bf16": (model, {"dtype": "bfloat16"}),
+            f"{model}-tf32": (model, {"tf32": True}),
+            f"{model}-batch8": (model, {"batch": 8}),
+            "gpt2": ("gpt2", {}),
+            "vit": ("vit", {}),
+            SMALL: (SMALL, {}),
+        }
+    return cases
+
+
+def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
+    """Plans of two stages, made from profiles measured here; the links are measured while models are captured."""
+    cases = _cases(options)
+    specs = {f"profile-{name}": parse_model(model, **mode) for name, (model, mode) in cases.items()}
+    profiles = bench.profiles(specs, options.device, lambda: machine_cluster(2, device=options.device))
+    cluster = machine_cluster(2, device=options.device)
+    plans = {}
+    for name, profile in profiles.items():
+        plan = plan_as_asked(profile, cluster, PlanRequest(num_stages=2))
+        plan.save(bench.out / f"plan-{name.removeprefix('profile-')}.json")
+        plans[name.removeprefix("profile-")] = plan
+    return plans
+
+
+def _runs(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Run]:
     """What matters most first."""
-    on_cuda = options.device == "cuda"
-    yield from _plan_and_run(options, options.model, "fp32", with_no_peer=on_cuda)
-    yield _compare(options, "compare-fp32", {})
-    if not on_cuda:
+    usual = RunOptions(device=options.device, seconds=options.seconds, timeout_s=120)
+    for name, plan in plans.items():
+        yield Run(f"run-{name}", plan, usual)
+    if options.device == "cpu":
         return
-    yield _compare(options, "compare-fp32-no-p2p", NO_PEER)
-    for name in ("bf16", "tf32", "batch8"):
-        yield from _plan_and_run(options, options.model, name, with_no_peer=False)
-    for model in ("gpt2", "vit"):
-        yield from _plan_and_run(options, model, "fp32", with_no_peer=False)
-    many = ("run", f"{{out}}/plan-{options.model}-bf16.json", "--items", "100000", "--device", "cuda")
-    yield Part(f"run-{options.model}-bf16-100000-items", many, limit_s=240)
+    yield Run(f"run-{options.model}-no-p2p", plans[options.model], usual, NO_PEER)
+    short = f"{options.model}-bf16"
+    yield Run(f"run-{short}-no-p2p", plans[short], usual, NO_PEER)
+    yield Run(f"run-{short}-{MANY}-items", plans[short], replace(usual, items=MANY))
+    yield Run(f"run-{short}-loop-graph", plans[short], replace(usual, loop_graph="on"))
+    yield Run(f"run-{SMALL}-no-loop-graph", plans[SMALL], replace(usual, loop_graph="off"))
+    for executor in ("split", "pipeline-nccl"):
+        for name in (options.model, short):
+            yield Run(f"run-{name}-{executor}", plans[name].model_copy(update={"executor": executor}), usual)
 
 
-def _plan_and_run(options: argparse.Namespace, model: str, case: str, *, with_no_peer: bool) -> Iterator[Part]:
-    label = f"{model}-{case}"
-    where = ("--device", options.device)
-    yield Part(f"plan-{label}", ("plan", model, "--stages", "2", *CASES[case], *where), limit_s=90)
-    run = ("run", f"{{out}}/plan-{label}.json", *where, "--seconds", "4")
-    yield Part(f"run-{label}", run, limit_s=120)
-    if with_no_peer:
-        yield Part(f"run-{label}-no-p2p", run, settings=NO_PEER, limit_s=120)
-
-
-def _compare(options: argparse.Namespace, name: str, settings: dict[str, str]) -> Part:
-    plan = f"{{out}}/plan-{options.model}-fp32.json"
-    length = ("--rounds", "7", "--seconds", "1") if options.device == "cuda" else ("--quick",)
-    arguments = ("compare", plan, "--device", options.device, "--allow-code", "--with", RIVALS, *length)
-    return Part(name, arguments, settings=settings, limit_s=240)
+def _matches(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Match]:
+    seconds = 0.6 if options.device == "cuda" else 2.0
+    choice = CompareOptions(
+        executors=RIVALS, rounds=5, seconds_per_round=seconds, device=options.device, allow_code=True
+    )
+    yield Match(f"compare-{options.model}", plans[options.model], choice)
+    if options.device == "cuda":
+        yield Match(f"compare-{options.model}-no-p2p", plans[options.model], choice, NO_PEER)
 
 
 # --- the tables -------------------------------------------------------------------------------------------------
 
 
-def _run_table(outcomes: Sequence[Outcome], out: Path) -> Iterator[str]:
-    yield "| run | steady samples/s | bottleneck efficiency | prediction error | latency p50 ms | peak MB | max diff |"
-    yield "|---|---:|---:|---:|---:|---|---:|"
-    for outcome in outcomes:
-        if not outcome.name.startswith("run-"):
-            continue
-        if outcome.result is None:
-            yield f"| {outcome.name[4:]} | {outcome.problem} | | | | | |"
-            continue
-        run = RunResult.load(out / outcome.result)
+def _run_table(results: Mapping[str, RunResult], problems: Mapping[str, str]) -> Iterator[str]:
+    yield (
+        "| run | items | steady samples/s | bottleneck efficiency | prediction error | stages ms | latency p50 ms | "
+        "GPU peak MB | host peak MB | max diff |"
+    )
+    yield "|---|---:|---:|---:|---:|---|---:|---|---|---:|"
+    for name, run in results.items():
         peaks = ", ".join(f"{use.peak_bytes / 1e6:.0f}" for use in run.ranks)
+        hosts = ", ".join(f"{use.host_peak_bytes / 1e6:.0f}" for use in run.ranks)
+        stages = ", ".join(f"{stage.measured_s * 1e3:.4g}" for stage in run.stages)
+        efficiency = "–" if run.bottleneck_efficiency is None else f"{run.bottleneck_efficiency:.3f}"
         yield (
-            f"| {outcome.name[4:]} | {run.steady_samples_per_s:.4g} | {run.bottleneck_efficiency:.3f} | "
-            f"{run.prediction_error:.3f} | {run.latency_s.p50 * 1e3:.3f} | {peaks} | {run.check.max_abs_diff} |"
+            f"| {name.removeprefix('run-')} | {run.items} | {run.steady_samples_per_s:.5g} | {efficiency} | "
+            f"{run.prediction_error:.3f} | {stages} | {run.latency_s.p50 * 1e3:.4g} | {peaks} | {hosts} | "
+            f"{run.check.max_abs_diff} |"
         )
+    for name, problem in problems.items():
+        yield f"| {name.removeprefix('run-')} | {problem} | | | | | | | | |"
     yield ""
 
 
-def _ratio_table(outcomes: Sequence[Outcome], out: Path) -> Iterator[str]:
+def _ratio_tables(matches: Mapping[str, Comparison]) -> Iterator[str]:
     """Samples/s of every rival, and how many times that the pipeline reaches."""
-    for outcome in outcomes:
-        if not outcome.name.startswith("compare"):
-            continue
-        yield f"## `{outcome.command}`\n"
-        if outcome.result is None:
-            yield f"{outcome.problem}\n"
-            continue
-        rows = Comparison.load(out / outcome.result).rows
-        pipeline = next((row.samples_per_s for row in rows if row.executor == "pipeline"), None)
-        yield "| executor | status | samples/s | pipeline is | latency p50 ms | max diff |"
-        yield "|---|---|---:|---:|---:|---:|"
-        for row in rows:
+    for name, comparison in matches.items():
+        yield f"## {name}\n"
+        pipeline = next((row.samples_per_s for row in comparison.rows if row.executor == "pipeline"), None)
+        yield "| executor | status | samples/s | 95% interval | pipeline is | latency p50 ms | max diff |"
+        yield "|---|---|---:|---|---:|---:|---:|"
+        for row in comparison.rows:
             ratio = f"{pipeline / row.samples_per_s:.3f}x" if pipeline and row.samples_per_s else ""
             rate = f"{row.samples_per_s:.4g}" if row.samples_per_s else row.reason
+            interval = " to ".join(f"{end:.4g}" for end in row.ci95 or ())
             latency = f"{row.latency_p50_s * 1e3:.3f}" if row.latency_p50_s else ""
-            yield f"| {row.executor} | {row.status} | {rate} | {ratio} | {latency} | {row.max_abs_diff} |"
+            yield (
+                f"| {row.executor} | {row.status} | {rate} | {interval} | {ratio} | {latency} | {row.max_abs_diff} |"
+            )
         yield ""
 
 

@@ -115,7 +115,7 @@ class PipelineExecutor:
         if reason is None and turns and (asked == "on" or host_s > stage_s):
             num_turns = turns_of_a_loop(self._places, self._job.num_slots)
             with torch.inference_mode():
-                runner.make_loop(num_turns, stage_s)
+                runner.make_loop(num_turns)
             self.items_at_once = num_turns * runner.place.num_replicas
             self.warnings.append(
                 f"{num_turns} items a launch: the host takes {format_seconds(host_s)} to launch one and the device "
@@ -143,6 +143,7 @@ class PipelineExecutor:
         self._context.barrier()
         trace.end = time.perf_counter()
         trace.busy_s /= len(self._runners) if self._job.device == "cpu" else self._num_devices()
+        trace.busy_s = min(trace.busy_s, trace.end - trace.begin)  # of a sample of items, or of the stage alone
         return trace
 
     def open_stream(self, folder: Path, num_slots: int) -> None:

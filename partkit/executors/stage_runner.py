@@ -72,8 +72,9 @@ class StageRunner:
             return "its sizes vary"
         return "its sizes depend on the data" if self.stage.depends_on_data else None
 
-    def make_loop(self, num_turns: int, stage_s: float) -> None:
+    def make_loop(self, num_turns: int) -> None:
         """From now on take items ``num_turns`` at a time where there are as many, in one CUDA graph."""
+        stage_s = self.stage_s(shared=False)
         self._loop = StageLoop(
             self.place,
             self.slots,

@@ -39,6 +39,7 @@ def test_options_reach_the_library(partkit, library):
         "devices": (0, 0),
         "sizes": {"batch": 2},
         "rate_per_s": None,
+        "loop_graph": "auto",
     }
 
 

@@ -1,0 +1,186 @@
+"""Many measurements in little time: everything loads side by side, then one after the other is measured alone.
+
+Starting Python and capturing a model takes longer than measuring it. A result that is in the folder already is not
+made again, so that a benchmark that ran out of time is finished by giving the same command once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from partkit.compare import CompareOptions, Contest
+from partkit.errors import PartkitError
+from partkit.job import DeviceType, Job
+from partkit.jobs import RunOptions, job_of
+from partkit.launch import WorkerGroup
+from partkit.machine import num_cores
+from partkit.model import ModelSpec
+from partkit.plan import Plan
+from partkit.profile import Profile
+from partkit.result import Comparison, RunResult
+from partkit.runner import drive_loaded, write_reference
+
+
+@dataclass(frozen=True)
+class Run:
+    """A plan to run, under environment variables of its own."""
+
+    name: str
+    plan: Plan
+    options: RunOptions
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Executors to compare on a plan, under environment variables of their own."""
+
+    name: str
+    plan: Plan
+    options: CompareOptions
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+Task = TypeVar("Task", Run, Match)
+
+
+class Bench:
+    """A folder of results and the time that is left."""
+
+    def __init__(self, out: Path, limit_s: float) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self._end = out, time.monotonic() + limit_s
+        self.problems: dict[str, str] = {}
+        """Why a result is missing, by name."""
+
+    def profiles(
+        self, specs: Mapping[str, ModelSpec], device: DeviceType, meanwhile: Callable[[], object] = lambda: None
+    ) -> dict[str, Profile]:
+        """Profiles of models on the first device, by name; ``meanwhile`` is called while they are captured."""
+        with contextlib.ExitStack() as stack:
+            waiting: list[tuple[str, WorkerGroup, int]] = []
+            for name, spec in specs.items():
+                if not self._path(name).exists():
+                    group = stack.enter_context(WorkerGroup(Job(executor="profile", model=spec, device=device)))
+                    waiting.append((name, group, group.post("prepare")))
+            meanwhile()
+            for name, group, order in waiting:
+                with self._noted(name):
+                    group.collect(order)
+            for name, group, _ in waiting:
+                with self._noted(name):
+                    group.call("profile", path=str(self._path(name)))
+        return {name: Profile.load(self._path(name)) for name in specs if self._path(name).exists()}
+
+    def runs(self, runs: Sequence[Run]) -> dict[str, RunResult]:
+        """Results of plans, each checked against the unsplit model, by name."""
+        for wave in _waves([run for run in runs if not self._path(run.name).exists()], lambda run: _num_ranks(run) + 1):
+            with contextlib.ExitStack() as stack:
+                loading = [(run, *_load_both(run, stack)) for run in wave if self._has_time(run.name)]
+                loaded = {}
+                for run, group, order, single, first in loading:
+                    with self._noted(run.name):
+                        single.collect(first)
+                        loaded[run.name] = group.collect(order)
+                for run, group, _, single, _ in loading:
+                    if run.name in loaded and self._has_time(run.name):
+                        with self._noted(run.name):
+                            reference = write_reference(single)
+                            result = drive_loaded(group, run.plan, run.options, loaded[run.name], reference)
+                            result.save(self._path(run.name))
+        return {run.name: RunResult.load(self._path(run.name)) for run in runs if self._path(run.name).exists()}
+
+    def matches(self, matches: Sequence[Match]) -> dict[str, Comparison]:
+        """Comparisons, by name."""
+        missing = [match for match in matches if not self._path(match.name).exists()]
+        for wave in _waves(missing, lambda match: len(match.options.executors) * _num_ranks(match)):
+            with contextlib.ExitStack() as stack:
+                contests = []
+                for match in wave:
+                    if self._has_time(match.name):
+                        with _environment(match.settings):
+                            contest = stack.enter_context(Contest(match.plan, match.options))
+                            contest.start()
+                        contests.append((match, contest))
+                for match, contest in contests:
+                    with self._noted(match.name), _environment(match.settings):
+                        contest.load()
+                for match, contest in contests:
+                    if match.name not in self.problems and self._has_time(match.name):
+                        with self._noted(match.name), _environment(match.settings):
+                            contest.measure().save(self._path(match.name))
+        return {
+            match.name: Comparison.load(self._path(match.name)) for match in matches if self._path(match.name).exists()
+        }
+
+    def write(self, text: str) -> None:
+        """The table, and why results are missing."""
+        (self.out / "problems.json").write_text(json.dumps(self.problems, indent=2) + "\n", encoding="utf-8")
+        (self.out / "table.md").write_text(text + "\n", encoding="utf-8")
+        print(text)
+
+    def _path(self, name: str) -> Path:
+        return self.out / f"{name}.json"
+
+    def _has_time(self, name: str) -> bool:
+        if time.monotonic() < self._end:
+            return True
+        self.problems[name] = "not run: out of time; give the same command again"
+        return False
+
+    @contextlib.contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        except PartkitError as error:
+            self.problems[name] = str(error)
+        print(f"{time.monotonic() - begin:6.1f} s  {name}  {self.problems.get(name, '')}", file=sys.stderr, flush=True)
+
+
+def _load_both(run: Run, stack: contextlib.ExitStack) -> tuple[WorkerGroup, int, WorkerGroup, int]:
+    """The plan's ranks and the unsplit model's, told to load."""
+    job = job_of(run.plan, run.plan.executor, run.options)
+    with _environment(run.settings):
+        group = stack.enter_context(WorkerGroup(job))
+    single = stack.enter_context(WorkerGroup(job.model_copy(update={"executor": "single", "devices": job.devices[:1]})))
+    return group, group.post("load"), single, single.post("load")
+
+
+def _num_ranks(task: Run | Match) -> int:
+    return sum(len(stage.devices) for stage in task.plan.stages)
+
+
+def _waves(tasks: Sequence[Task], weight: Callable[[Task], int]) -> Iterator[list[Task]]:
+    """Tasks in groups of no more processes than the machine has cores for, twice over; at least one each."""
+    wave: list[Task] = []
+    for task in tasks:
+        if wave and sum(map(weight, wave)) + weight(task) > 2 * num_cores():
+            yield wave
+            wave = []
+        wave.append(task)
+    if wave:
+        yield wave
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
