@@ -33,7 +33,8 @@ from partkit.runner import check_outputs, items_at_once, make_reference
 from partkit.verdict import conclude
 
 DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
-_CORES_A_LOAD = 4
+_CORES_A_LOAD = 2
+"""Cores that an executor takes while it loads, more or less."""
 _WARM_ITEMS = 4
 _MAX_WARM_RUNS = 12
 _WARM_SHARE = 0.25

@@ -20,6 +20,7 @@ from partkit import PlanRequest, machine_cluster, plan_as_asked
 from partkit.compare import CompareOptions
 from partkit.jobs import RunOptions
 from partkit.machine import resolve_device
+from partkit.model import ModelSpec
 from partkit.plan import Plan
 from partkit.result import Comparison, RunResult
 from partkit.sources import parse_model
@@ -68,7 +69,7 @@ def _cases(options: argparse.Namespace) -> Mapping[str, tuple[str, dict[str, Any
 def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
     """Plans of two stages, made from profiles measured here; the links are measured while models are captured."""
     cases = _cases(options)
-    specs = {f"profile-{name}": parse_model(model, **mode) for name, (model, mode) in cases.items()}
+    specs = {f"profile-{name}": _spec(model, **mode) for name, (model, mode) in cases.items()}
     profiles = bench.profiles(specs, options.device, lambda: machine_cluster(2, device=options.device))
     cluster = machine_cluster(2, device=options.device)
     plans = {}
@@ -77,6 +78,10 @@ def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
         plan.save(bench.out / f"plan-{name.removeprefix('profile-')}.json")
         plans[name.removeprefix("profile-")] = plan
     return plans
+
+
+def _spec(model: str, *, tf32: bool = False, **options: Any) -> ModelSpec:
+    return parse_model(model, **options).model_copy(update={"tf32": tf32})
 
 
 def _runs(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Run]:

@@ -65,6 +65,10 @@ class PipelineExecutor:
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}
+        for stream in compute.values():
+            if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
+                torch.cuda.set_stream(stream)
+                torch.cuda.set_device(self._context.device)
         wiring = Wiring(
             stages,
             self._places,

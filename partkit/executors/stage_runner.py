@@ -10,6 +10,7 @@ where the host runs ahead and looks at outputs K turns behind.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
@@ -64,6 +65,8 @@ class StageRunner:
         if compute is not None:
             self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
             self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
+        self._leaving = None if compute is None else torch.cuda.Stream(compute.device)
+        """Outputs leave on a stream of their own, not behind the items that are queued already."""
 
     @property
     def why_no_loop(self) -> str | None:
@@ -219,8 +222,12 @@ class StageRunner:
             self.waited_s += time.perf_counter() - begin
             if self._is_sampled(turn):
                 self._sampled_s.append(self._begun[slot].elapsed_time(self._ended[slot]) / 1e3)
-        if self.stage.leaves is None:
-            return
+        if self.stage.leaves is not None:
+            with contextlib.nullcontext() if self._leaving is None else torch.cuda.stream(self._leaving):
+                self._give(item, slot)
+
+    def _give(self, item: int, slot: int) -> None:
+        """Pass on the outputs of an item that has ended."""
         if self._sink is not None:
             self._sink(item, self.slots.outputs(slot))
         if self._trace is not None:

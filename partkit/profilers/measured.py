@@ -185,7 +185,7 @@ def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, repl
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a view launches nothing
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=_stream_of_caller()):
             kept = [call() for _ in range(copies)]
     begin = time.perf_counter()
     graph.replay()
@@ -203,6 +203,12 @@ def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, repl
         samples.append(start.elapsed_time(end) / 1e3 / copies / replays)
     del kept
     return float(statistics.median(samples))
+
+
+def _stream_of_caller() -> torch.cuda.Stream | None:
+    """The current stream, to capture on too; None for the default one, which cannot be captured on."""
+    stream = torch.cuda.current_stream()
+    return None if stream == torch.cuda.default_stream() else stream
 
 
 def _eager_s(call: Callable[[], Any]) -> float:
