@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from partkit.errors import MachineError
 from partkit.stages import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.copies import CopyReceiver, CopySender, Mailbox
 from partkit.transport.edge import Receiver, Sender
+from partkit.transport.memory import SharedMemory
 from tests.thread_queue import Happening, ThreadQueue
 
 CPU = torch.device("cpu")
@@ -84,3 +86,14 @@ def test_what_a_receiver_tells_of_its_slots_reaches_the_senders(tmp_path: Path) 
     for slot, (handle, offset) in enumerate(told):
         ours.publish(slot, handle, offset)
     assert [theirs.published(slot) for slot in range(3)] == told
+
+
+def test_memory_that_cannot_be_had_is_told_before_anybody_writes_there(tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as raised:
+        SharedMemory(tmp_path / "nowhere" / "box", 4096)
+    assert str(raised.value) == (
+        f"4096 bytes of shared memory cannot be had at {tmp_path}/nowhere/box: [Errno 2] No such file or directory: "
+        f"'{tmp_path}/nowhere/box'; make room in {tmp_path}/nowhere (in a container: --shm-size or --ipc=host)"
+    )
+    with pytest.raises(MachineError, match=r"No space left on device|File too large"):
+        SharedMemory(tmp_path / "box", 2**60)

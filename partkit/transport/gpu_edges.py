@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.copies import CopyReceiver, CopySender, Mailbox
 from partkit.transport.edge import Inbound, Outbound
@@ -111,6 +112,11 @@ class GpuEdges:
             self._put(source, edge.target, CopyReceiver(queue, box.flags(source.replica), landings), None)
 
     def _open_senders(self, edge: GpuEdge, near: Sequence[Place], path: Path) -> None:
+        if not path.exists():
+            raise MachineError(
+                f"ranks {near[0].rank} and {edge.target.rank} are on one host and do not share {path.parent}",
+                hint="let their containers share it (--ipc=host), or use the executor pipeline-nccl",
+            )
         box = self._box(edge, path)
         slots = [] if box.is_staged else [import_address(*box.published(slot)) for slot in range(self._num_slots)]
         for source in near:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -13,11 +14,17 @@ class SharedMemory:
     """A file's bytes, the same for all processes that open it; it may be unlinked once all have it open."""
 
     def __init__(self, path: Path, size: int) -> None:
+        """Open the file, and make it where it is not there yet. Raises :class:`MachineError` where it cannot be."""
         self._is_pinned = False
         try:
+            with path.open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, size)  # a folder that is too small would kill who writes there
             self.bytes = torch.from_file(str(path), shared=True, size=size, dtype=torch.uint8)
-        except RuntimeError as error:
-            raise MachineError(f"{size} bytes of shared memory cannot be had at {path}: {error}") from None
+        except (OSError, RuntimeError) as error:
+            raise MachineError(
+                f"{size} bytes of shared memory cannot be had at {path}: {error}",
+                hint=f"make room in {path.parent} (in a container: --shm-size or --ipc=host)",
+            ) from None
 
     def pin(self) -> None:
         """Register the memory with CUDA: devices copy from and to it at once. Raises :class:`MachineError`."""
