@@ -1,0 +1,64 @@
+"""The pipeline on CUDA, every way that items can go: ``pytest -m gpu`` on a machine with two GPUs."""
+
+from __future__ import annotations
+
+import pytest
+
+from partkit.jobs import RunOptions
+from partkit.machine import num_cuda_devices
+from partkit.runner import run_plan
+from partkit.workflow import machine_cluster, profile_model
+from tests.planned import plan_of
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(num_cuda_devices() < 2, reason="needs two CUDA devices"),
+]
+OPTIONS = RunOptions(device="cuda", items=200, latency_items=10, allow_code=True, timeout_s=120)
+SKIPS = "py:tests.sample_models:skips"
+
+
+@pytest.mark.parametrize("loop_graph", ["off", "on"])
+@pytest.mark.parametrize("executor", ["pipeline", "pipeline-nccl"])
+@pytest.mark.parametrize("peer_access", [True, False], ids=["peers", "no peers"])
+def test_two_ranks_give_the_unsplit_models_outputs(
+    executor: str, peer_access: bool, loop_graph: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "0" if peer_access else "1")
+    options = RunOptions(**(vars(OPTIONS) | {"loop_graph": loop_graph}))
+    result = run_plan(plan_of("bert-tiny", 2, executor=executor), options)
+    assert result is not None
+    assert result.check.passed is True
+    assert (result.items, len(result.ranks)) == (200, 2)
+    assert all(0 < use.busy <= 1 for use in result.ranks)
+    loops = [warning for warning in result.warnings if warning.startswith("16 items a launch")]
+    assert len(loops) == (2 if loop_graph == "on" else 0)
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "split"])
+def test_values_that_skip_stages_on_gpus_in_turn(executor: str) -> None:
+    plan = plan_of(SKIPS, 4, executor=executor)
+    stages = tuple(stage.model_copy(update={"devices": (stage.index % 2,)}) for stage in plan.stages)
+    result = run_plan(plan.model_copy(update={"stages": stages}), OPTIONS)
+    assert result is not None
+    assert result.check.passed is True
+
+
+def test_a_rank_that_hosts_several_stages_and_one_that_hosts_one() -> None:
+    options = RunOptions(**(vars(OPTIONS) | {"devices": (0, 0, 1)}))
+    result = run_plan(plan_of(SKIPS, 3), options)
+    assert result is not None
+    assert result.check.passed is True
+
+
+def test_sizes_that_vary_over_copies() -> None:
+    plan = plan_of("bert-tiny", 2, batch=4, seq=24, dynamic=("batch", "seq"))
+    result = run_plan(plan, RunOptions(**(vars(OPTIONS) | {"sizes": {"batch": 3, "seq": 11}})))
+    assert result is not None
+    assert result.check.passed is True
+
+
+def test_links_are_measured_and_a_profile_too() -> None:
+    cluster = machine_cluster(2, device="cuda", refresh=True)
+    assert all(1e9 < link.bytes_per_s < 1e12 and 0 < link.latency_s < 1e-3 for link in cluster.links)
+    assert profile_model("bert-tiny", device="cuda", refresh=True).device.type == "cuda"
