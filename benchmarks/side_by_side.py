@@ -75,10 +75,10 @@ class Bench:
                     waiting.append((name, group, group.post("prepare")))
             meanwhile()
             for name, group, order in waiting:
-                with self._noted(name):
+                with self.noted(name):
                     group.collect(order)
             for name, group, _ in waiting:
-                with self._noted(name):
+                with self.noted(name):
                     group.call("profile", path=str(self._path(name)))
         return {name: Profile.load(self._path(name)) for name in specs if self._path(name).exists()}
 
@@ -96,14 +96,14 @@ class Bench:
                         singles[single.model.model_dump_json()] = group, group.post("load")
                 loaded, references = {}, dict[str, Path]()
                 for run in wave:
-                    with self._noted(run.name):
+                    with self.noted(run.name):
                         loaded[run.name] = groups[run.name][0].collect(groups[run.name][1])
                 for model, (group, order) in singles.items():
                     group.collect(order)
                     references[model] = write_reference(group)
                 for run in wave:
                     if run.name in loaded and self._has_time(run.name):
-                        with self._noted(run.name):
+                        with self.noted(run.name):
                             reference = references[run.plan.model.model_dump_json()]
                             group, _ = groups[run.name]
                             result = drive_loaded(group, run.plan, run.options, loaded[run.name], reference)
@@ -123,11 +123,11 @@ class Bench:
                             contest.start()
                         contests.append((match, contest))
                 for match, contest in contests:
-                    with self._noted(match.name), _environment(match.settings):
+                    with self.noted(match.name), _environment(match.settings):
                         contest.load()
                 for match, contest in contests:
                     if match.name not in self.problems and self._has_time(match.name):
-                        with self._noted(match.name), _environment(match.settings):
+                        with self.noted(match.name), _environment(match.settings):
                             contest.measure().save(self._path(match.name))
         return {
             match.name: Comparison.load(self._path(match.name)) for match in matches if self._path(match.name).exists()
@@ -155,7 +155,8 @@ class Bench:
         return group, group.post("load")
 
     @contextlib.contextmanager
-    def _noted(self, name: str) -> Iterator[None]:
+    def noted(self, name: str) -> Iterator[None]:
+        """Tell how long a result took, and where a fault of the user's or a rank's ends it, why it is missing."""
         begin = time.monotonic()
         try:
             yield

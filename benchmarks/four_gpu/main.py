@@ -89,8 +89,9 @@ def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
         for planner in QUALITIES if mode == options.model else QUALITIES[:1]:
             request = PlanRequest(num_stages=options.stages, exact_num_stages=True, planner=planner)
             key = mode if planner == "auto" else f"{mode}-{planner}"
-            plans[key] = _folded(plan_as_asked(profile, cluster, request), options.gpus)
-            plans[key].save(bench.out / f"plan-{key}.json")
+            with bench.noted(f"plan-{key}"):
+                plans[key] = _folded(plan_as_asked(profile, cluster, request), options.gpus)
+                plans[key].save(bench.out / f"plan-{key}.json")
     return plans
 
 

@@ -12,14 +12,8 @@ from partkit.transport.places import Place
 from tests.planned import plan_of
 
 
-@pytest.mark.parametrize(
-    ("source", "num_stages", "replicas", "at_once"),
-    [("bert-tiny", 2, 1, 16), ("py:tests.sample_models:skips", 4, 1, 16), ("py:tests.sample_models:skips", 2, 2, 32)],
-)
-def test_loops_give_the_same_bits_and_count_every_item(
-    source: str, num_stages: int, replicas: int, at_once: int
-) -> None:
-    plan = plan_of(source, num_stages, replicas=replicas)
+def test_loops_of_replicas_give_the_same_bits_and_count_every_item() -> None:
+    plan = plan_of("py:tests.sample_models:skips", 2, replicas=2)
     options = RunOptions(device="cpu", items=75, latency_items=2, loop_graph="on", allow_code=True)
     result = run_plan(plan, options)
     assert result is not None
@@ -28,7 +22,7 @@ def test_loops_give_the_same_bits_and_count_every_item(
     assert result.steady_samples_per_s > 0
     assert all(0 < use.busy <= 1 for use in result.ranks)
     told = [warning for warning in result.warnings if warning.startswith("16 items a launch: the host takes ")]
-    assert len(told) == len(result.ranks)
+    assert len(told) == len(result.ranks) == 3
 
 
 def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop() -> None:
@@ -47,7 +41,7 @@ def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop() -> None:
 
 
 def test_a_rank_of_several_stages_says_that_it_has_no_loop() -> None:
-    options = RunOptions(device="cpu", items=12, latency_items=2, loop_graph="on", devices=(0, 0))
+    options = RunOptions(device="cpu", items=12, latency_items=2, loop_graph="on", devices=(0, 0), check=False)
     result = run_plan(plan_of("bert-tiny", 2), options)
     assert result is not None
     assert "no graph of the whole loop: it hosts several stages" in result.warnings
@@ -55,7 +49,7 @@ def test_a_rank_of_several_stages_says_that_it_has_no_loop() -> None:
 
 def test_sizes_that_vary_have_no_loop() -> None:
     plan = plan_of("bert-tiny", 2, batch=2, seq=8, dynamic=("batch",))
-    result = run_plan(plan, RunOptions(device="cpu", items=12, latency_items=2, loop_graph="on"))
+    result = run_plan(plan, RunOptions(device="cpu", items=12, latency_items=2, loop_graph="on", check=False))
     assert result is not None
     assert "no graph of the whole loop: its sizes vary" in result.warnings
 
