@@ -55,7 +55,8 @@ def open_pipeline(
     ``partkit run``. Raises :class:`MachineError` where the plan's devices are missing,
     :class:`RankFailedError` where a rank ends while loading.
     """
-    job = job_of(plan, "pipeline", RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code))
+    options = RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code, loop_graph="off")
+    job = job_of(plan, "pipeline", options)
     return Pipeline(job.model_copy(update={"timeout_s": timeout_s}), max_in_flight)
 
 
