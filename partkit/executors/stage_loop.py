@@ -1,7 +1,7 @@
 """A place's loop over many items as one CUDA graph: the host launches once for all of them.
 
     launch b     [post K] . (wait . stage . post . send) x turns . [drain]       inputs of launch b + 1 are staged
-    host         stage inputs b + 1 . wait for the end of b - 1 . launch b + 1
+    host         stage inputs b + 1 . launch b + 1 . wait for the end of b
 
 Receipts and sendings are in the graph, so peers see the same messages in the same order as without it, and may do
 without it themselves. On the CPU the same turns are run one by one, which is how tests reach this code.
@@ -23,8 +23,8 @@ from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 from partkit.transport.places import Place
 
-_UNDER_WAY = 2
-"""Launches that the host runs ahead of."""
+_AHEAD = 1
+"""Launches that are queued behind the one that the device runs."""
 
 _LEAST_TURNS = 16
 
@@ -63,7 +63,7 @@ class StageLoop:
         num_fed = len(slots.stage.model_inputs)
         self._blocks = HostBlocks(slots.stage.takes[:num_fed], feed.source, num_turns, compute)
         if compute is not None:
-            self._ends = [torch.cuda.Event() for _ in range(_UNDER_WAY)]
+            self._ends = [torch.cuda.Event() for _ in range(_AHEAD + 1)]
             self._graph = torch.cuda.CUDAGraph()
             compute.synchronize()
             with torch.cuda.graph(self._graph, pool=slots.pool, stream=compute, capture_error_mode="thread_local"):
@@ -72,21 +72,19 @@ class StageLoop:
     def run(self, items: Sequence[int], trace: Trace, *, keep: Container[int]) -> Sequence[int]:
         """Run as many whole loops as the place's items fill; returns the items that are left."""
         count, under_way = len(items) // self.num_turns, deque[tuple[int, Sequence[int]]]()
+        ahead = 0 if self._compute is None else _AHEAD
         for number in range(count):
             block = items[number * self.num_turns : (number + 1) * self.num_turns]
             self._blocks.stage(block, number)
-            if len(under_way) == _UNDER_WAY:
-                self._finish(*under_way.popleft(), trace)
             if self._slots.stage.model_inputs:
                 trace.entered |= dict.fromkeys(block, time.perf_counter())
             self._launch(number)
             under_way.append((number, block))
-            if any(item in keep for item in block):
-                while under_way:
-                    self._finish(*under_way.popleft(), trace)
+            is_kept = any(item in keep for item in block)
+            while len(under_way) > (0 if is_kept or number == count - 1 else ahead):
+                self._finish(*under_way.popleft(), trace)
+            if is_kept:
                 self._keep(block, keep, trace)
-        while under_way:
-            self._finish(*under_way.popleft(), trace)
         return items[count * self.num_turns :]
 
     def release(self) -> None:
@@ -102,12 +100,12 @@ class StageLoop:
         self._blocks.bring(number)
         with torch.cuda.stream(self._compute):
             self._graph.replay()
-        self._ends[number % _UNDER_WAY].record(self._compute)
+        self._ends[number % (_AHEAD + 1)].record(self._compute)
 
     def _finish(self, number: int, block: Sequence[int], trace: Trace) -> None:
         """See the end of a launch."""
         if self._compute is not None:
-            self._ends[number % _UNDER_WAY].synchronize()
+            self._ends[number % (_AHEAD + 1)].synchronize()
         trace.busy_s += self._stage_s * self.num_turns
         if self._slots.stage.leaves is not None:
             trace.finished |= dict.fromkeys(block, time.perf_counter())

@@ -38,6 +38,7 @@ def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop() -> None:
     assert runs[1]["sample"]["matches"] is True
     assert runs[1]["sample"]["max_abs_diff"] == 0.0
     assert [run["finished"] for run in runs] == [0, 40]
+    assert runs[1]["steady_per_s"] < 2 * 40 / (runs[1]["end"] - runs[1]["begin"]), "ends of launches were noted late"
 
 
 def test_a_rank_of_several_stages_says_that_it_has_no_loop() -> None:
