@@ -25,7 +25,7 @@ from partkit.model import ModelSpec
 from partkit.plan import Plan
 from partkit.profile import Profile
 from partkit.result import Comparison, RunResult
-from partkit.runner import drive_loaded, write_reference
+from partkit.runner import drive_loaded, unsplit_job, write_reference
 
 
 @dataclass(frozen=True)
@@ -90,22 +90,24 @@ class Bench:
                 groups = {run.name: self._loading(run, stack) for run in wave}
                 singles: dict[str, tuple[WorkerGroup, int]] = {}
                 for run in wave:
-                    single = _unsplit(run)
-                    if single.model.model_dump_json() not in singles:
-                        group = stack.enter_context(WorkerGroup(single))
-                        singles[single.model.model_dump_json()] = group, group.post("load")
+                    model = run.plan.model.model_dump_json()
+                    if model not in singles:
+                        single = stack.enter_context(WorkerGroup(unsplit_job(groups[run.name][0].job)))
+                        singles[model] = single, single.post("load")
                 loaded, references = {}, dict[str, Path]()
                 for run in wave:
                     with self.noted(run.name):
-                        loaded[run.name] = groups[run.name][0].collect(groups[run.name][1])
-                for model, (group, order) in singles.items():
-                    group.collect(order)
-                    references[model] = write_reference(group)
+                        group, order = groups[run.name]
+                        loaded[run.name] = group.collect(order)
+                        model = run.plan.model.model_dump_json()
+                        if model not in references:
+                            single, order = singles[model]
+                            single.collect(order)
+                            references[model] = write_reference(single)
                 for run in wave:
-                    if run.name in loaded and self._has_time(run.name):
+                    if run.name not in self.problems and self._has_time(run.name):
                         with self.noted(run.name):
-                            reference = references[run.plan.model.model_dump_json()]
-                            group, _ = groups[run.name]
+                            group, reference = groups[run.name][0], references[run.plan.model.model_dump_json()]
                             result = drive_loaded(group, run.plan, run.options, loaded[run.name], reference)
                             result.save(self._path(run.name))
         return {run.name: RunResult.load(self._path(run.name)) for run in runs if self._path(run.name).exists()}
@@ -163,12 +165,6 @@ class Bench:
         except PartkitError as error:
             self.problems[name] = str(error)
         print(f"{time.monotonic() - begin:6.1f} s  {name}  {self.problems.get(name, '')}", file=sys.stderr, flush=True)
-
-
-def _unsplit(run: Run) -> Job:
-    """The order for the unsplit model's rank."""
-    job = job_of(run.plan, run.plan.executor, run.options)
-    return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
 
 
 def _num_ranks(task: Run | Match) -> int:

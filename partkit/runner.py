@@ -100,11 +100,15 @@ def drive_loaded(
 
 def make_reference(job: Job, tell: Progress) -> Path:
     """Outputs of the unsplit model for the checked items, written to a file by a process of its own."""
-    single = job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
     tell("Running the unsplit model", 0, 4)
-    with WorkerGroup(single) as group:
+    with WorkerGroup(unsplit_job(job)) as group:
         group.call("load")
         return write_reference(group)
+
+
+def unsplit_job(job: Job) -> Job:
+    """The order for one rank that runs the unsplit model, on the job's first device."""
+    return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
 
 
 def write_reference(single: WorkerGroup) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from partkit.job import LoopGraph
 from partkit.jobs import RunOptions
 from partkit.machine import num_cuda_devices
 from partkit.runner import run_plan
@@ -22,10 +25,10 @@ SKIPS = "py:tests.sample_models:skips"
 @pytest.mark.parametrize("executor", ["pipeline", "pipeline-nccl"])
 @pytest.mark.parametrize("peer_access", [True, False], ids=["peers", "no peers"])
 def test_two_ranks_give_the_unsplit_models_outputs(
-    executor: str, peer_access: bool, loop_graph: str, monkeypatch: pytest.MonkeyPatch
+    executor: str, peer_access: bool, loop_graph: LoopGraph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NCCL_P2P_DISABLE", "0" if peer_access else "1")
-    options = RunOptions(**(vars(OPTIONS) | {"loop_graph": loop_graph}))
+    options = replace(OPTIONS, loop_graph=loop_graph)
     result = run_plan(plan_of("bert-tiny", 2, executor=executor), options)
     assert result is not None
     assert result.check.passed is True
@@ -45,7 +48,7 @@ def test_values_that_skip_stages_on_gpus_in_turn(executor: str) -> None:
 
 
 def test_a_rank_that_hosts_several_stages_and_one_that_hosts_one() -> None:
-    options = RunOptions(**(vars(OPTIONS) | {"devices": (0, 0, 1)}))
+    options = replace(OPTIONS, devices=(0, 0, 1))
     result = run_plan(plan_of(SKIPS, 3), options)
     assert result is not None
     assert result.check.passed is True
@@ -53,7 +56,7 @@ def test_a_rank_that_hosts_several_stages_and_one_that_hosts_one() -> None:
 
 def test_sizes_that_vary_over_copies() -> None:
     plan = plan_of("bert-tiny", 2, batch=4, seq=24, dynamic=("batch", "seq"))
-    result = run_plan(plan, RunOptions(**(vars(OPTIONS) | {"sizes": {"batch": 3, "seq": 11}})))
+    result = run_plan(plan, replace(OPTIONS, sizes={"batch": 3, "seq": 11}))
     assert result is not None
     assert result.check.passed is True
 

@@ -4,7 +4,7 @@
     stage 0         [0]  [1]  [2]  [3]              slot of an item = item // replicas mod K, so that turns take
     stage 1              [0]  [1]  [2]  [3]         the slots round and a slot's buffers are reused K turns later
 
-One loop serves gloo and NCCL: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
+One loop serves every channel: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
 where the host runs ahead and looks at outputs K turns behind.
 """
 
