@@ -21,6 +21,7 @@ from partkit.errors import PartkitError
 from partkit.job import DeviceType, Job
 from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
+from partkit.machine import num_cuda_devices
 from partkit.model import ModelSpec
 from partkit.plan import Plan
 from partkit.profile import Profile
@@ -49,7 +50,7 @@ class Match:
 
 
 _PROCESSES = 20
-"""That are loaded at once: each takes 1 to 2.5 GB of a GPU for BERT-base, and 32 filled one of 80 GB."""
+"""For each device, that are loaded at once: each takes 1 to 2.5 GB for BERT-base, and 32 filled a GPU of 80 GB."""
 
 Task = TypeVar("Task", Run, Match)
 
@@ -60,6 +61,7 @@ class Bench:
     def __init__(self, out: Path, limit_s: float) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self._end = out, time.monotonic() + limit_s
+        self._most = _PROCESSES * max(1, num_cuda_devices())
         self.problems: dict[str, str] = {}
         """Why a result is missing, by name."""
 
@@ -84,7 +86,8 @@ class Bench:
 
     def runs(self, runs: Sequence[Run]) -> dict[str, RunResult]:
         """Results of plans, each checked against the unsplit model, by name."""
-        for wave in _waves([run for run in runs if not self._path(run.name).exists()], lambda run: _num_ranks(run) + 1):
+        missing = [run for run in runs if not self._path(run.name).exists()]
+        for wave in _waves(missing, lambda run: _num_ranks(run) + 1, self._most):
             with contextlib.ExitStack() as stack:
                 wave = [run for run in wave if self._has_time(run.name)]
                 groups = {run.name: self._loading(run, stack) for run in wave}
@@ -115,7 +118,7 @@ class Bench:
     def matches(self, matches: Sequence[Match]) -> dict[str, Comparison]:
         """Comparisons, by name."""
         missing = [match for match in matches if not self._path(match.name).exists()]
-        for wave in _waves(missing, lambda match: len(match.options.executors) * _num_ranks(match)):
+        for wave in _waves(missing, lambda match: len(match.options.executors) * _num_ranks(match), self._most):
             with contextlib.ExitStack() as stack:
                 contests = []
                 for match in wave:
@@ -171,11 +174,11 @@ def _num_ranks(task: Run | Match) -> int:
     return sum(len(stage.devices) for stage in task.plan.stages)
 
 
-def _waves(tasks: Sequence[Task], weight: Callable[[Task], int]) -> Iterator[list[Task]]:
-    """Tasks in groups of no more processes than the devices have memory for; at least one each."""
+def _waves(tasks: Sequence[Task], weight: Callable[[Task], int], most: int) -> Iterator[list[Task]]:
+    """Tasks in groups of no more than ``most`` processes; at least one task each."""
     wave: list[Task] = []
     for task in tasks:
-        if wave and sum(map(weight, wave)) + weight(task) > _PROCESSES:
+        if wave and sum(map(weight, wave)) + weight(task) > most:
             yield wave
             wave = []
         wave.append(task)

@@ -28,7 +28,8 @@ TF32_TOLERANCE = 1e-2
 """The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
 
 _USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
-_CHECKED_ITEMS = 4
+_CHECKED_ITEMS = 12
+"""Enough for every slot of two replicas to be used again: what would overwrite an item early shows then."""
 _LONG_RUN = 20_000
 """Items of a timed run from which on a sample of outputs is checked within it: copying them out takes time."""
 _SAMPLE = 17
@@ -112,9 +113,9 @@ def unsplit_job(job: Job) -> Job:
 
 
 def write_reference(single: WorkerGroup) -> Path:
-    """Outputs of the checked items, by a loaded group of the unsplit model; in its log folder, which stays."""
+    """Outputs for each distinct input, by a loaded group of the unsplit model; in its log folder, which stays."""
     path = single.log_dir / "reference.safetensors"
-    single.call("reference", items=_CHECKED_ITEMS, path=str(path))
+    single.call("reference", items=single.job.num_inputs, path=str(path))
     return path
 
 

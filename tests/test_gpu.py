@@ -38,6 +38,13 @@ def test_two_ranks_give_the_unsplit_models_outputs(
     assert len(loops) == (2 if loop_graph == "on" else 0)
 
 
+def test_outputs_are_read_before_another_slot_overwrites_them() -> None:
+    """Small outputs beside large intermediates: with memory shared by the graphs of all slots, ViT's were lost."""
+    result = run_plan(plan_of("vit", 2), OPTIONS)
+    assert result is not None
+    assert result.check.passed is True
+
+
 @pytest.mark.parametrize("executor", ["pipeline", "split"])
 def test_values_that_skip_stages_on_gpus_in_turn(executor: str) -> None:
     plan = plan_of(SKIPS, 4, executor=executor)

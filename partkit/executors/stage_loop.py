@@ -66,7 +66,7 @@ class StageLoop:
             self._ends = [torch.cuda.Event() for _ in range(_AHEAD + 1)]
             self._graph = torch.cuda.CUDAGraph()
             compute.synchronize()
-            with torch.cuda.graph(self._graph, pool=slots.pool, stream=compute, capture_error_mode="thread_local"):
+            with torch.cuda.graph(self._graph, pool=slots.pools[0], stream=compute, capture_error_mode="thread_local"):
                 self._take_turns()
 
     def run(self, items: Sequence[int], trace: Trace, *, keep: Container[int]) -> Sequence[int]:

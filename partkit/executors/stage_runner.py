@@ -5,7 +5,8 @@
     stage 1              [0]  [1]  [2]  [3]         the slots round and a slot's buffers are reused K turns later
 
 One loop serves every channel: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
-where the host runs ahead and looks at outputs K turns behind.
+where the host runs up to 128 turns ahead, so that its hiccups do not reach the device. Outputs that somebody reads are
+read before their slot's next turn is queued.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from partkit.transport.places import Place
 
 _LOOK_S = 2e-5
 """How often a rank that waits for an arrival looks whether an item has ended."""
+
+_AHEAD = 128
+"""Turns that the host queues ahead of the device: 40 ms of stages that take 0.3. Virtual machines have been seen to
+call CUDA ten times slower for 20 ms."""
 
 _SAMPLE_EVERY = 8
 """Turns between those whose time on the device is taken."""
@@ -63,8 +68,9 @@ class StageRunner:
         self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
         self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
         if compute is not None:
-            self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
-            self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(num_slots)]
+            self._ahead = max(_AHEAD, num_slots)
+            self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(self._ahead)]
+            self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(self._ahead)]
         self._leaving = None if compute is None else torch.cuda.Stream(compute.device)
         """Outputs leave on a stream of their own, not behind the items that are queued already."""
 
@@ -123,8 +129,7 @@ class StageRunner:
     def step(self, turn: int) -> None:
         """Take one item through the stage; turns come in order."""
         slot, item = self._slot(turn), self._items[turn]
-        if self._compute is not None and self._num_finished <= turn - self.num_slots:
-            self._finish(turn - self.num_slots)
+        self._make_room(turn)
         self._await_arrival(item)
         for source in self._sources:
             source.wait(slot)
@@ -133,7 +138,7 @@ class StageRunner:
         self._run(slot, item)
         self._num_stepped = turn + 1
         self._ask()
-        filled = None if self._compute is None else self._ended[slot]
+        filled = None if self._compute is None else self._end_of(turn)
         for sender in self._senders.values():
             sender.send(slot, item, filled)
         if self._compute is None:
@@ -174,11 +179,29 @@ class StageRunner:
     def _ask(self) -> None:
         """Ask for each known item whose slot's former item has been taken."""
         while self._num_posted < min(self._num_known, self._num_stepped + self.num_slots):
-            slot, item = self._slot(self._num_posted), self._items[self._num_posted]
-            is_used = self._compute is not None and self._num_posted >= self.num_slots
+            turn, former = self._num_posted, self._num_posted - self.num_slots
+            consumed = None if self._compute is None or former < 0 else self._end_of(former)
             for source in self._sources:
-                source.post(slot, item, self._ended[slot] if is_used else None)
+                source.post(self._slot(turn), self._items[turn], consumed)
             self._num_posted += 1
+
+    def _make_room(self, turn: int) -> None:
+        """See the ends of earlier turns before another is queued: of all whose outputs it would overwrite unread, and
+        of as many as bounds how far the host runs ahead."""
+        if self._compute is None:
+            return
+        former = turn - self.num_slots
+        is_read = self._sink is not None or (former >= 0 and self._items[former] in self._keep)
+        last = former if is_read else turn - self._ahead
+        while self._num_finished <= last or self._sees_an_end():
+            self._finish(self._num_finished)
+
+    def _sees_an_end(self) -> bool:
+        """Whether the oldest item under way has ended: noted soon, its end tells the rate of the run."""
+        return self._num_finished < self._num_stepped and self._end_of(self._num_finished).query()
+
+    def _end_of(self, turn: int) -> torch.cuda.Event:
+        return self._ended[turn % self._ahead]
 
     def _slot(self, turn: int) -> int:
         return self._items[turn] // self.place.num_replicas % self.num_slots
@@ -188,9 +211,8 @@ class StageRunner:
         if self._due is None or not self.stage.model_inputs:
             return
         while (left_s := self._due[item] - time.perf_counter()) > 0:
-            oldest = self._num_finished
-            if self._compute is not None and oldest < self._num_stepped and self._ended[self._slot(oldest)].query():
-                self._finish(oldest)
+            if self._compute is not None and self._sees_an_end():
+                self._finish(self._num_finished)
             else:
                 time.sleep(min(left_s, _LOOK_S) if self._compute is not None else left_s)
 
@@ -203,34 +225,38 @@ class StageRunner:
             if self._trace is not None:
                 self._trace.busy_s += time.perf_counter() - begin
             return
-        if self._is_sampled(self._num_stepped):
-            self._begun[slot].record(self._compute)
+        turn = self._num_stepped
+        if self._is_sampled(turn):
+            self._begun[turn % self._ahead].record(self._compute)
         self.slots.run(slot, item)
-        self._ended[slot].record(self._compute)
+        self._end_of(turn).record(self._compute)
 
     def _is_sampled(self, turn: int) -> bool:
         """Whether a turn's time is taken: another event on the compute stream each time would slow short stages."""
         return turn % _SAMPLE_EVERY == 0
 
     def _finish(self, turn: int) -> None:
-        """See the end of an item; on CUDA it is K turns back, which bounds how far the host runs ahead."""
+        """See the end of an item."""
         slot, item = self._slot(turn), self._items[turn]
         self._num_finished = turn + 1
         if self._compute is not None:
             begin = time.perf_counter()
-            self._ended[slot].synchronize()
+            self._end_of(turn).synchronize()
             self.waited_s += time.perf_counter() - begin
             if self._is_sampled(turn):
-                self._sampled_s.append(self._begun[slot].elapsed_time(self._ended[slot]) / 1e3)
+                self._sampled_s.append(self._begun[turn % self._ahead].elapsed_time(self._end_of(turn)) / 1e3)
         if self.stage.leaves is not None:
-            with contextlib.nullcontext() if self._leaving is None else torch.cuda.stream(self._leaving):
-                self._give(item, slot)
+            self._give(item, slot)
 
     def _give(self, item: int, slot: int) -> None:
         """Pass on the outputs of an item that has ended."""
-        if self._sink is not None:
-            self._sink(item, self.slots.outputs(slot))
         if self._trace is not None:
             self._trace.finished[item] = time.perf_counter()
-            if item in self._keep:
-                self._trace.outputs[item] = self.slots.leaves_of(self.slots.outputs(slot))
+        if self._sink is None and item not in self._keep:
+            return
+        with contextlib.nullcontext() if self._leaving is None else torch.cuda.stream(self._leaving):
+            outputs = self.slots.outputs(slot)
+            if self._sink is not None:
+                self._sink(item, outputs)
+            if self._trace is not None and item in self._keep:
+                self._trace.outputs[item] = self.slots.leaves_of(outputs)

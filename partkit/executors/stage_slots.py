@@ -49,8 +49,10 @@ class StageSlots:
         self._outputs: list[dict[str, torch.Tensor]] = [{}] * num_slots
         self._uses_graphs = compute is not None and not forms.stage.depends_on_data
         if compute is not None and self._uses_graphs:
-            self.pool = torch.cuda.graph_pool_handle()
-            """Memory of all graphs of this stage."""
+            num_pools = num_slots if forms.stage.leaves is not None else 1
+            self.pools = [torch.cuda.graph_pool_handle() for _ in range(num_pools)]
+            """Memory of graphs, slot by slot. Slots run one after the other on a stream and can share it, but not where
+            they hold outputs: another slot's item would overwrite those before the host has read them."""
             for slot in range(num_slots):
                 self._fit(slot, item=0)
                 self._capture(forms.of(0), slot, compute)
@@ -63,14 +65,14 @@ class StageSlots:
         if self._compute is None:
             self._call(form, slot)
             return
-        with torch.cuda.stream(self._compute):
-            if not self._uses_graphs:
-                self._call(form, slot)
-                return
-            if slot not in form.graphs:  # the first item of this shape in this slot
-                self._capture(form, slot, self._compute)
-            form.graphs[slot].replay()
-            self._outputs[slot] = form.outputs[slot]
+        torch.cuda.set_stream(self._compute)  # as all do that queue work: a context each time takes the host longer
+        if not self._uses_graphs:
+            self._call(form, slot)
+            return
+        if slot not in form.graphs:  # the first item of this shape in this slot
+            self._capture(form, slot, self._compute)
+        form.graphs[slot].replay()
+        self._outputs[slot] = form.outputs[slot]
 
     def outputs(self, slot: int) -> dict[str, torch.Tensor]:
         """The model's outputs that this stage gives, by value name, as computed last in the slot."""
@@ -122,12 +124,12 @@ class StageSlots:
         return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
     def _capture(self, form: StageForm, slot: int, compute: torch.cuda.Stream) -> None:
-        """The slot's graph. All share a memory pool: they never run at once, and outputs stay allocated."""
+        """The slot's graph for one shape."""
         with torch.cuda.stream(compute):
             for _ in range(0 if form.graphs else 3):  # libraries set up their workspaces, which no graph can hold
                 self._call(form, slot)
         compute.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=compute, capture_error_mode="thread_local"):
+        graph, pool = torch.cuda.CUDAGraph(), self.pools[slot % len(self.pools)]
+        with torch.cuda.graph(graph, pool=pool, stream=compute, capture_error_mode="thread_local"):
             self._call(form, slot)
         form.graphs[slot], form.outputs[slot] = graph, self._outputs[slot]

@@ -55,9 +55,9 @@ class HostFeed:
             return
         if (consumed := self._consumed[slot]) is not None:
             self._stream.wait_event(consumed)
-        with torch.cuda.stream(self._stream):
-            for buffer, tensor in zip(self._tensors[slot], tensors, strict=True):
-                buffer.copy_(tensor, non_blocking=True)
+        torch.cuda.set_stream(self._stream)
+        for buffer, tensor in zip(self._tensors[slot], tensors, strict=True):
+            buffer.copy_(tensor, non_blocking=True)
         self._copied[slot].record(self._stream)
         self._copied[slot].wait()
 

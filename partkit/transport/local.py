@@ -3,7 +3,7 @@
 What is sent waits for a receiver to have asked, as with messages between ranks. On the CPU each stage has a
 thread and both sides block; on CUDA one thread queues every stage and only streams wait:
 
-    source copy stream   wait(computed), wait(consumed) . peer copy . record(arrived)
+    copy stream     wait(computed), wait(consumed) . copy by a copy engine . record(arrived)
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from partkit.transport.edge import Event, Handle
+from partkit.transport.stream import StreamHandle
+from partkit.transport.stream_queue import StreamQueue
 
 _WAIT_S = 600.0
 
@@ -31,10 +33,10 @@ class Arrival:
 
     def __init__(self, compute: torch.cuda.Stream | None) -> None:
         self._compute, self._made = compute, threading.Event()
-        self._copied: Event | None = None
+        self._copied: StreamHandle | None = None
 
-    def made(self, copied: Event | None) -> None:
-        """Called by the sender; ``copied`` is the end of a copy that CUDA has queued."""
+    def made(self, copied: StreamHandle | None) -> None:
+        """Called by the sender; ``copied`` is a copy that CUDA has queued."""
         self._copied = copied
         self._made.set()
 
@@ -43,18 +45,7 @@ class Arrival:
         if not self._made.wait(_WAIT_S):
             raise TimeoutError(f"a stage of the same rank sent nothing within {_WAIT_S:.0f} s")
         if self._compute is not None and self._copied is not None:
-            self._compute.wait_event(self._copied)
-
-
-class Departure:
-    """A queued copy out of a send buffer."""
-
-    def __init__(self, compute: torch.cuda.Stream, copied: torch.cuda.Event) -> None:
-        self._compute, self._copied = compute, copied
-
-    def wait(self) -> None:
-        """Make the sender's compute stream wait for the copy."""
-        self._compute.wait_event(self._copied)
+            self._copied.hold(self._compute)
 
 
 @dataclass(frozen=True)
@@ -67,11 +58,14 @@ class _Asked:
 class LocalChannel:
     """Both directions' ends of a channel; ``source`` and ``target`` are the stages' compute streams on CUDA."""
 
-    def __init__(self, source: torch.cuda.Stream | None, target: torch.cuda.Stream | None) -> None:
-        self._source, self._target = source, target
+    def __init__(self, source: torch.cuda.Stream | None, target: torch.cuda.Stream | None, num_slots: int) -> None:
+        self._target = target
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
+        self._copies: StreamQueue | None = None
         if source is not None and target is not None:
-            self._copies, self._landings = torch.cuda.Stream(source.device), torch.cuda.Stream(target.device)
+            self._copies = StreamQueue(source, num_slots)
+            if source.device != target.device:  # torch opens peer access at the first copy, where there is any
+                torch.empty(1, device=target.device).copy_(torch.empty(1, device=source.device))
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:  # noqa: ARG002 - in order
         """Ask for the next message."""
@@ -82,15 +76,13 @@ class LocalChannel:
     def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
         """Copy to the buffer that was asked with first, once one has been."""
         asked = self._asked.get(timeout=_WAIT_S)
-        if self._source is None:
+        if self._copies is None:
             asked.data.copy_(data)
             asked.arrival.made(None)
             return Done()
-        for event in (after, asked.consumed):
-            if event is not None:
-                self._copies.wait_event(event)
-        with torch.cuda.stream(self._landings), torch.cuda.stream(self._copies):  # a peer copy waits for both devices'
-            asked.data.copy_(data, non_blocking=True)
-        copied = self._copies.record_event()
+        self._copies.follow(after)
+        self._copies.follow(asked.consumed)
+        self._copies.copy(asked.data.data_ptr(), data.data_ptr(), data.numel())
+        copied = self._copies.done(slot)
         asked.arrival.made(copied)
-        return Departure(self._source, copied)
+        return copied

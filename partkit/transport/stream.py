@@ -17,7 +17,11 @@ class StreamHandle:
 
     def wait(self) -> None:
         """Make the compute stream wait for the work."""
-        self._compute.wait_event(self._done)
+        self.hold(self._compute)
+
+    def hold(self, stream: torch.cuda.Stream) -> None:
+        """Make another stream wait for the work."""
+        stream.wait_event(self._done)
 
     def synchronize(self) -> None:
         """Make the host wait for the work."""

@@ -1,4 +1,4 @@
-"""What copies between processes need of a CUDA stream: copies by the copy engines, and flags in shared host memory.
+"""What copies between GPUs need of a CUDA stream: copies by the copy engines, and flags in shared host memory.
 
 Flags are waited for and set by the stream itself (CUDA driver API, "Stream Memory Operations"): no host waits, and no
 kernel takes a multiprocessor away from the stage, as NCCL's do. ``cuda.bindings`` comes with every CUDA build of torch
@@ -63,7 +63,7 @@ class StreamQueue:
         """See :class:`Queue`."""
         _checked(self._driver.cuMemcpyAsync(target, source, num_bytes, self._handle))
 
-    def done(self, slot: int) -> Handle:
+    def done(self, slot: int) -> StreamHandle:
         """See :class:`Queue`."""
         handle = self._dones[slot]
         handle.record(self._stream)
@@ -98,7 +98,7 @@ def _driver() -> Any:
         from cuda.bindings import driver
     except ImportError:
         raise MachineError(
-            "copies between processes need cuda-bindings, which is not installed",
+            "copies between GPUs need cuda-bindings, which is not installed",
             hint="pip install cuda-bindings, or use the executor pipeline-nccl",
         ) from None
     return driver
@@ -108,5 +108,5 @@ def _checked(result: tuple[Any, ...]) -> Any:
     """What a driver call gave. Raises :class:`MachineError` with CUDA's own word for what went wrong."""
     code, *values = result
     if int(code) != 0:
-        raise MachineError(f"CUDA refused a copy between processes: {code.name}", hint="use the executor pipeline-nccl")
+        raise MachineError(f"CUDA refused a copy between GPUs: {code.name}", hint="use the executor pipeline-nccl")
     return values[0] if len(values) == 1 else values

@@ -46,7 +46,7 @@ class Wiring:
         self._gpu_edges = self._open_on_gpus(streams, only_nccl=only_nccl) if streams else None
         for source, target in self._pairs():
             if source.rank == target.rank == rank:
-                local = LocalChannel(compute[source.index], compute[target.index])
+                local = LocalChannel(compute[source.index], compute[target.index], num_slots)
                 self._inbound[source.index, target.index] = self._outbound[source.index, target.index] = local
             elif not streams and rank in (source.rank, target.rank):
                 peer = target.rank if source.rank == rank else source.rank

@@ -36,7 +36,7 @@ class TwoStages:
         stages = cut(captured, even_cut(captured, 2), 2)
         read = tensor_reader(loaded, captured)
         self.forms = [StageForms(stage, captured, read, CPU, sizes_of=sizes_of) for stage in stages]
-        channel = LocalChannel(None, None)
+        channel = LocalChannel(None, None, 1)
         first, second = stages
         buffers = [[SlotBuffer(first.sends[1], CPU) for _ in range(NUM_SLOTS)] for _ in range(2)]
         self.sender = Sender([channel], buffers[0])
