@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch._C._distributed_c10d import PrefixStore, Store
 
-from partkit.executors import Executor, RankContext, make_executor
+from partkit.executors import ON_STAGES, Executor, RankContext, make_executor
 from partkit.executors.loading import capture_job_model, load_job_model
 from partkit.executors.protocol import Leaves, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.failure import failure_of
@@ -33,7 +33,7 @@ from partkit.transport.probe import LinkProbe
 
 _PR_SET_PDEATHSIG = 1
 _CONNECTIONS = "32"
-"""Hardware queues that CUDA may deal streams to; two streams in one wait for each other's waits."""
+"""Hardware queues that CUDA may deal the streams of edges to; two streams in one wait for each other's waits."""
 _SETTLED_AFTER = 0.2
 """Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
 
@@ -69,7 +69,8 @@ class Worker:
     def __init__(self, job: Job, rank: int, world_size: int, store: Store, *, device_index: int | None = None) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
-            os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
+            if job.executor in (*ON_STAGES, "links"):
+                os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
         torch.set_num_threads(job.threads)

@@ -51,5 +51,5 @@ def test_what_is_there_is_kept_and_without_time_nothing_starts(tmp_path: Path) -
 
 def test_as_many_are_loaded_at_once_as_devices_have_memory_for() -> None:
     runs = [Run(str(number), plan_of("bert-tiny", 2), OPTIONS) for number in range(3)]
-    waves = list(side_by_side._waves(runs, lambda run: 8))
+    waves = list(side_by_side._waves(runs, lambda run: 8, most=20))
     assert [[run.name for run in wave] for wave in waves] == [["0", "1"], ["2"]]

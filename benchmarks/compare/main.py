@@ -25,8 +25,6 @@ EXECUTORS = (
     f"single,single-graph,replicas,pipeline,pipeline-nccl,split,{HAND_WRITTEN},dispatch,fsdp,fsdp-replicated,fsdp1,"
     "deepspeed,deepspeed-inject,tp,accelerate,torch-pipelining"
 )
-STREAMS = 8
-"""Of deepspeed and fsdp1, as in the reference experiment."""
 CPU_STAGES = 2
 
 
@@ -48,6 +46,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--with", dest="executors", default=EXECUTORS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.6, help="of each executor's turn")
+    parser.add_argument("--streams", type=int, default=8, help="of deepspeed and fsdp1 in a comparison of their own")
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--limit", type=float, default=530, help="seconds for all together")
     options = parser.parse_args()
@@ -72,13 +71,14 @@ def _matches(plan: Plan, options: argparse.Namespace) -> Iterator[Match]:
         device=options.device,
         allow_code=True,
         quick=options.quick,
-        timeout_s=150,
+        timeout_s=90,
     )
     yield Match(f"compare-{options.model}", plan, choice)
     if options.device == "cuda":
         yield Match(f"compare-{options.model}-no-p2p", plan, choice, NO_PEER)
-        streams = replace(choice, executors=("deepspeed", "fsdp1"), streams=STREAMS)
-        yield Match(f"compare-{options.model}-{STREAMS}-streams", plan, streams)
+        if options.streams > 1:
+            streams = replace(choice, executors=("deepspeed", "fsdp1"), streams=options.streams)
+            yield Match(f"compare-{options.model}-{options.streams}-streams", plan, streams)
 
 
 def _section(name: str, comparison: Comparison) -> str:

@@ -55,6 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--stages", type=int, default=4)
     parser.add_argument("--with", dest="executors", default=EXECUTORS)
+    parser.add_argument("--only", default="", help="modes, separated by commas, as bert,bert-bf16; default: all")
     parser.add_argument("--limit", type=float, default=500, help="seconds for all parts together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
@@ -75,7 +76,8 @@ def _modes(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]
             "vit": ("vit", {}),
             "bert-large": ("bert-large", {}),
         }
-    return modes
+    wanted = [name for name in options.only.split(",") if name]
+    return {name: mode for name, mode in modes.items() if not wanted or name in wanted}
 
 
 def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
