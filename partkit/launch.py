@@ -1,8 +1,7 @@
 """Start ranks, give them orders, collect their answers and, when one fails, say which and why.
 
-Ranks are started by ``torch.distributed.elastic.multiprocessing`` (the layer under torchrun's agent), because
-several groups must be alive at once when executors are compared in turns. The parent holds a TCPStore on a
-port that the system chose; orders and answers travel through it as JSON:
+On the CPU ranks are forked from a server that has imported torch; on CUDA each is a process of its own. The parent
+holds a TCPStore on a port that the system chose; orders and answers travel through it as JSON:
 
     parent   set command/0 {"action": "load"}           ... set command/1 {"action": "run"} ...
     rank r   wait command/0 . load . set reply/0/r {..}  ... wait command/1 ...
@@ -12,13 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,16 +23,16 @@ from typing import Any, Protocol, Self
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store, TCPStore
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, Std, start_processes
 
 from partkit.errors import MachineError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
+from partkit.processes import Process, fork, import_paths, spawn
 
 Reply = dict[str, Any]
 
 _POLL_S = 0.05
 _STOP_S = 10
-_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_KILLED_S = 5
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,8 @@ class WorkerGroup:
         self._store = _open_store(port)
         self._num_calls = 0
         (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
-        self._context: PContext | None = self._start()
+        self._processes = self._start()
+        """By rank; empty once the group has ended."""
 
     def __enter__(self) -> Self:
         return self
@@ -117,58 +115,48 @@ class WorkerGroup:
 
     def raise_if_failed(self) -> None:
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
-        if self._context is None or self._context.wait(0) is None:
-            return
-        codes = {rank: process.proc.returncode for rank, process in _handlers(self._context).items()}
-        context, self._context = self._context, None
-        _close_logs(context)
-        raise self._first_cause(codes)
+        codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
+        if any(codes.values()) or (codes and None not in codes.values()):
+            self._kill()
+            raise self._first_cause(codes)
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
-        return dict(self._context.pids()) if self._context is not None else {}
+        return {rank: process.pid for rank, process in enumerate(self._processes)}
 
     def ask_to_stop(self) -> None:
         """Tell the ranks to stop and don't wait: of several groups all can stop at once before each is closed."""
-        if self._context is not None:
+        if self._processes:
             with contextlib.suppress(dist.DistError):
                 self.post("stop")
 
     def close(self) -> None:
         """Ask the ranks to stop; end those that have not after a few seconds."""
-        if self._context is None:
-            return
         self.ask_to_stop()
-        deadline = time.monotonic() + _STOP_S
         with contextlib.suppress(KeyboardInterrupt):
-            while time.monotonic() < deadline:
-                if all(process.proc.poll() is not None for process in _handlers(self._context).values()):
-                    break
-                time.sleep(_POLL_S)
+            self._await_end(_STOP_S)
         self._kill()
 
     def _kill(self) -> None:
-        if self._context is not None:
-            context, self._context = self._context, None
-            context.close(death_sig=signal.SIGKILL, timeout=5)
-            _close_logs(context)
+        for process in self._processes:
+            process.kill()
+        self._await_end(_KILLED_S)
+        self._processes = []
 
-    def _start(self) -> PContext:
-        logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # we tell failures ourselves
-        ranks = range(self.job.num_ranks)
-        with _handlers_kept():
-            return start_processes(
-                name=self.job.executor,
-                entrypoint=sys.executable,
-                args={rank: ("-m", "partkit.worker", str(self.log_dir)) for rank in ranks},
-                envs={rank: self._environment(rank) for rank in ranks},
-                logs_specs=DefaultLogsSpecs(log_dir=str(self.log_dir), redirects=Std.ALL),
-            )
+    def _await_end(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
+            time.sleep(_POLL_S)
+
+    def _start(self) -> list[Process]:
+        start = fork if self.job.device == "cpu" else spawn
+        return [
+            start(["partkit.worker", str(self.log_dir)], self._environment(rank), self.log_dir / f"rank{rank}.log")
+            for rank in range(self.job.num_ranks)
+        ]
 
     def _environment(self, rank: int) -> dict[str, str]:
         world, threads = str(self.job.num_ranks), str(self.job.threads)
-        package_root = str(Path(__file__).resolve().parent.parent)
-        paths = [package_root, str(Path.cwd()), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self._shares_a_gpu() else {}
         return apart | {
             "RANK": str(rank),
@@ -180,7 +168,7 @@ class WorkerGroup:
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
-            "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
+            "PYTHONPATH": os.pathsep.join(import_paths()),
         }
 
     def _shares_a_gpu(self) -> bool:
@@ -191,7 +179,7 @@ class WorkerGroup:
         where = f"the log is in {self.log_dir}"
         told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
         for rank, code in sorted(codes.items()):
-            if code is not None and code < 0 and code != -signal.SIGTERM and all(f.rank != rank for f in told):
+            if code is not None and code < 0 and all(f.rank != rank for f in told):
                 name = signal.Signals(-code).name
                 return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
         if told:
@@ -252,31 +240,6 @@ def _open_store(port: int | None) -> TCPStore:
         raise MachineError(
             f"port {port} is in use on this machine", hint="give another --port, or none to let the system choose"
         ) from None
-
-
-def _handlers(context: PContext) -> dict[int, Any]:
-    handlers: dict[int, Any] = context.subprocess_handlers  # type: ignore[attr-defined]
-    return handlers
-
-
-def _close_logs(context: PContext) -> None:
-    """torch elastic closes the log files only of ranks that it had to stop."""
-    for handler in _handlers(context).values():
-        for stream in (handler._stdout, handler._stderr):
-            if stream is not None:
-                stream.close()
-
-
-@contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Undo the signal handlers that torch elastic installs: Ctrl-C stays a KeyboardInterrupt for the caller."""
-    try:
-        before = {number: signal.getsignal(number) for number in _HANDLED}
-        yield
-    finally:
-        with contextlib.suppress(ValueError):  # not the main thread: torch elastic installs none either
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _ranks(ranks: list[int]) -> str:

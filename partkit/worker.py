@@ -31,7 +31,7 @@ from partkit.measure import GpuSampler, describe_environment, host_peak_bytes
 from partkit.profiling import profile_on
 from partkit.transport.probe import LinkProbe
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _CONNECTIONS = "32"
 """Hardware queues that CUDA may deal the streams of edges to; two streams in one wait for each other's waits."""
 _SETTLED_AFTER = 0.2
@@ -43,6 +43,7 @@ def main() -> int:
     log_dir = Path(sys.argv[1])
     end_with_parent()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"partkit-rank-{rank}".encode())  # for top and the like
     job = Job.model_validate_json((log_dir / "job.json").read_text(encoding="utf-8"))
     try:
         store = connect(job.timeout_s)

@@ -24,8 +24,7 @@ def row(executor: str, rate: float, *, latency: float = 0.1, peak: int = 100, sp
 
 
 def num_rank_processes() -> int:
-    commands = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    return sum("partkit.worker" in command for command in commands)
+    return sum(child.name().startswith("partkit-rank-") for child in psutil.Process().children(recursive=True))
 
 
 @pytest.mark.slow
