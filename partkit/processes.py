@@ -171,7 +171,9 @@ class ForkServer:
         with self._lock:
             while not self._is_gone and select.select([self._socket], [], [], timeout_s)[0]:
                 timeout_s = 0
-                data = self._socket.recv(65536)
+                data = b""
+                with contextlib.suppress(ConnectionError):
+                    data = self._socket.recv(65536)
                 self._is_gone = not data
                 *lines, self._unread = (self._unread + data).split(b"\n")
                 for line in lines:

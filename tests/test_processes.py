@@ -1,0 +1,111 @@
+"""Ranks forked from a server behave as processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from partkit.errors import RankFailedError
+from partkit.job import Job
+from partkit.launch import WorkerGroup
+from partkit.model import ModelSpec
+from partkit.processes import ForkServer, Process, spawn
+
+PARENT = """
+import time
+from partkit.job import Job
+from partkit.launch import WorkerGroup
+from partkit.model import ModelSpec
+group = WorkerGroup(Job(executor="links", model=ModelSpec(), devices=(0, 1)))
+group.call("environment")
+print(*group.pids().values(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+def ended(process: Process, seconds: float = 20) -> int:
+    deadline = time.monotonic() + seconds
+    while (code := process.poll()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return code
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_forked_rank_has_the_callers_environment_and_folder_now(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARTKIT_STORE", "nowhere:1")
+    (tmp_path / "job.json").write_text("not a job")
+    process = server.start(["partkit.worker", "."], {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "rank.log")
+    assert process.pid > 0
+    assert ended(process) == 1
+    assert "Invalid JSON" in (tmp_path / "rank.log").read_text(), "it read the job of the folder that we are in now"
+
+
+def test_a_killed_rank_tells_its_signal_and_the_server_goes_on(server: ForkServer) -> None:
+    code = server.start(["partkit.worker", "/nonexistent"], {"RANK": "0", "WORLD_SIZE": "1"}, Path(os.devnull))
+    assert ended(code) == 1
+    assert server.is_usable
+    with WorkerGroup(Job(executor="links", model=ModelSpec(), devices=(0,))) as group:
+        group.call("environment")
+        os.kill(group.pids()[0], signal.SIGKILL)
+        with pytest.raises(RankFailedError, match="was ended by SIGKILL"):
+            group.call("environment")
+
+
+def test_a_server_of_other_imports_is_not_used_again(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server.is_usable
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert not server.is_usable
+
+
+def test_where_the_server_ends_its_ranks_count_as_killed(tmp_path: Path) -> None:
+    server = ForkServer()
+    try:
+        process = server.start(["partkit.worker", str(tmp_path)], {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "log")
+        server._process.kill()
+        server._process.wait()
+        assert ended(process) == -signal.SIGKILL
+        assert not server.is_usable
+        with pytest.raises(RankFailedError, match="the server that starts ranks ended"):
+            _ = process.pid
+    finally:
+        server.close()
+
+
+def test_a_parent_that_is_killed_leaves_no_rank_behind() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(psutil.Process(pid).name() == f"partkit-rank-{rank}" for rank, pid in enumerate(pids))
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while not all(map(gone, pids)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_spawned_process_writes_to_its_file(tmp_path: Path) -> None:
+    process = spawn(["this"], {"PYTHONDONTWRITEBYTECODE": "1"}, tmp_path / "out.log")
+    assert ended(process) == 0
+    assert "Beautiful is better than ugly" in (tmp_path / "out.log").read_text()
