@@ -14,12 +14,13 @@ import math
 import os
 import random
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from partkit.errors import PartkitError, RankFailedError
+from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError
 from partkit.executors import require_executor
 from partkit.jobs import RunOptions, job_of
 from partkit.launch import WorkerGroup
@@ -83,7 +84,8 @@ def compare_executors(
 class Contest:
     """One comparison in steps; a context manager that leaves nothing running.
 
-    Several may be open at once, to load side by side; they must not measure at once.
+    Several may be open at once, to load side by side; they must not measure at once. Executors for which the devices
+    have no memory beside the others are loaded and measured in a later sitting, when those have gone.
     """
 
     def __init__(self, plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None) -> None:
@@ -109,35 +111,67 @@ class Contest:
 
     def start(self) -> None:
         """Start the ranks of as many executors as the cores bear, and let them load; the rest follow in turn."""
-        self._start_from(0)
+        self._start_some(self._contenders)
 
     def load(self) -> None:
         """Load every executor and check its outputs against the unsplit model's."""
-        reference = make_reference(job_of(self._plan, "single", self._run_options), silent)
-        self._stack.callback(shutil.rmtree, reference.parent, ignore_errors=True)
-        for done, contender in enumerate(self._contenders):
-            self._tell(f"Loading {contender.name}", done, len(self._contenders))
-            self._start_from(done)
-            _load(contender, reference)
+        job = job_of(self._plan, "single", self._run_options)
+        try:
+            self._reference = make_reference(job, silent)
+        except OutOfMemoryError:  # of the executors that load meanwhile
+            for contender in self._contenders:
+                contender.start_anew()
+            self._reference = make_reference(job, silent)
+        self._stack.callback(shutil.rmtree, self._reference.parent, ignore_errors=True)
+        self._load(self._contenders)
 
     def measure(self) -> Comparison:
         """Warm up, then rounds in which all take turns."""
-        contenders, options = self._contenders, self._options
-        for done, contender in enumerate(contenders):
-            self._tell("Warming up", done, len(contenders))
+        self._sit(self._contenders)
+        sittings = deque(_later_sittings(self._contenders))
+        while sittings:
+            sitting = sittings.popleft()
+            for contender in sitting:
+                contender.start_anew()
+                contender.add_note("measured after the others had gone: memory did not hold all at once")
+            self._load(sitting)
+            self._sit(sitting)
+            sittings.extend(_later_sittings(sitting))
+        return _comparison(self._plan, self._contenders, self._options, self._load_before)
+
+    def _load(self, sitting: Sequence[Contender]) -> None:
+        for done, contender in enumerate(sitting):
+            self._tell(f"Loading {contender.name}", done, len(sitting))
+            self._start_some(sitting[done:])
+            _load(contender, self._reference)
+
+    def _sit(self, sitting: Sequence[Contender]) -> None:
+        """Measure those that are loaded, all in turns, and let them go."""
+        options = self._options
+        for done, contender in enumerate(sitting):
+            self._tell("Warming up", done, len(sitting))
             _warm_up(contender, options.seconds_per_round)
         for number in range(options.rounds):
             self._tell("Comparing", number, options.rounds)
-            _round(contenders, random.Random(options.seed * 1000 + number))
+            _round(sitting, random.Random(options.seed * 1000 + number))
         self._tell("Comparing", options.rounds, options.rounds)
-        for contender in contenders:
-            if contender.group is not None:
-                contender.group.ask_to_stop()
-        return _comparison(self._plan, contenders, options, self._load_before)
+        groups = [contender.group for contender in sitting if contender.group is not None]
+        for group in groups:
+            group.ask_to_stop()
+        for group in groups:
+            group.close()
 
-    def _start_from(self, first: int) -> None:
-        for contender in self._contenders[first : first + max(2, num_cores() // _CORES_A_LOAD)]:
+    def _start_some(self, waiting: Sequence[Contender]) -> None:
+        for contender in waiting[: max(2, num_cores() // _CORES_A_LOAD)]:
             _start(contender, self._plan, self._run_options, self._stack)
+
+
+def _later_sittings(sitting: Sequence[Contender]) -> list[list[Contender]]:
+    """Those that ran out of memory, together; one by one where all did, and not again what was alone."""
+    waiting = [contender for contender in sitting if contender.ran_out_of_memory]
+    if not waiting or len(sitting) == 1:
+        return []
+    return [waiting] if len(waiting) < len(sitting) else [[contender] for contender in waiting]
 
 
 # --- measuring ----------------------------------------------------------------------------------------------
@@ -160,7 +194,8 @@ def _load(contender: Contender, reference: Path) -> None:
         assert group is not None
         assert contender.loading is not None
         loaded = group.collect(contender.loading)
-        contender.note = "; ".join(dict.fromkeys(text for reply in loaded for text in reply["warnings"])) or None
+        for text in dict.fromkeys(text for reply in loaded for text in reply["warnings"]):
+            contender.add_note(text)
         contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
         if not contender.check.passed:
@@ -199,6 +234,7 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
     except PartkitError as error:
         contender.status = "failed" if isinstance(error, RankFailedError) else "unsupported"
         contender.reason = str(error)
+        contender.ran_out_of_memory = isinstance(error, OutOfMemoryError)
         if contender.group is not None:
             contender.group.close()
 

@@ -74,6 +74,10 @@ class RankFailedError(PartkitError):
     exit_code = 5
 
 
+class OutOfMemoryError(RankFailedError):
+    """A rank found too little memory on its device, which others may have held."""
+
+
 class OutputMismatchError(PartkitError):
     """Outputs differ from the unsplit model's by more than the stated tolerance."""
 

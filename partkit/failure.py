@@ -23,7 +23,13 @@ def failure_of(error: BaseException, rank: int) -> Failure:
         return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = _node_in(error)
     where = f" at node {node}" if node else ""
-    return Failure(rank, f"{type(error).__name__}: {first}{where}", time.time(), is_consequence)
+    return Failure(
+        rank,
+        f"{type(error).__name__}: {first}{where}",
+        time.time(),
+        is_consequence,
+        is_out_of_memory="out of memory" in first,
+    )
 
 
 def _node_in(error: BaseException) -> str | None:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, Self
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store, TCPStore
 
-from partkit.errors import MachineError, PartkitError, RankFailedError, UnsupportedError
+from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
 from partkit.processes import Process, fork, import_paths, spawn
 
@@ -47,6 +47,8 @@ class Failure:
     exit_code: int = 5
     is_unsupported: bool = False
     """True where the executor cannot run the model here, whatever the rank does."""
+    is_out_of_memory: bool = False
+    """True where the rank's device had no memory left."""
 
 
 class Ranks(Protocol):
@@ -77,7 +79,7 @@ class WorkerGroup:
         if kind is None:
             self.close()
         else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
-            self._kill()
+            self.kill()
 
     def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
         """Give all ranks an order and return their answers by rank.
@@ -105,7 +107,7 @@ class WorkerGroup:
             self.raise_if_failed()
             if time.monotonic() > deadline:
                 late = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
-                self._kill()
+                self.kill()
                 raise RankFailedError(
                     f"{_ranks(late)} of {self.job.executor} gave no answer within {limit:.0f} s and was stopped",
                     hint=f"see the log in {self.log_dir}",
@@ -117,7 +119,7 @@ class WorkerGroup:
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
         codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
         if any(codes.values()) or (codes and None not in codes.values()):
-            self._kill()
+            self.kill()
             raise self._first_cause(codes)
 
     def pids(self) -> dict[int, int]:
@@ -135,9 +137,10 @@ class WorkerGroup:
         self.ask_to_stop()
         with contextlib.suppress(KeyboardInterrupt):
             self._await_end(_STOP_S)
-        self._kill()
+        self.kill()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """End the ranks at once."""
         for process in self._processes:
             process.kill()
         self._await_end(_KILLED_S)
@@ -189,7 +192,8 @@ class WorkerGroup:
                 error = RankFailedError(told[0].message)
                 error.exit_code = told[0].exit_code
                 return error
-            return RankFailedError(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
+            kind = OutOfMemoryError if told[0].is_out_of_memory else RankFailedError
+            return kind(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
         rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
         return RankFailedError(f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}", hint=where)
 

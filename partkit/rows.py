@@ -26,6 +26,7 @@ class Contender:
     """Number of the order to load."""
     status: Literal["ok", "unsupported", "failed", "invalid"] = "ok"
     reason: str | None = None
+    ran_out_of_memory: bool = False
     note: str | None = None
     check: Check | None = None
     num_own: int = 1
@@ -54,6 +55,12 @@ class Contender:
         self.rates.append(overall_rate(runs, self.group.job)[0])
         self.runs.append(runs)
         self.latencies_s.extend(latencies(self.group.call("run", items=latency_items, one_at_a_time=True)))
+
+    def start_anew(self) -> None:
+        """Forget all that was seen of it, for another sitting."""
+        if self.group is not None:
+            self.group.kill()
+        self.__dict__.update(Contender(self.name).__dict__)
 
     def add_note(self, text: str) -> None:
         """Say one thing more about the figures."""

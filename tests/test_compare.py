@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import psutil
 import pytest
 
-from partkit.compare import CompareOptions, compare_executors
-from partkit.errors import UsageError
+from partkit import compare
+from partkit.compare import CompareOptions, Contest, compare_executors
+from partkit.errors import OutOfMemoryError, UsageError
+from partkit.job import Job
+from partkit.progress import Progress
 from partkit.result import Row
+from partkit.runner import make_reference
 from partkit.verdict import conclude
 from tests.executors.rigged import SLEEP_S
 from tests.planned import plan_of
@@ -82,6 +88,54 @@ def test_rigged_executors_spoil_no_other_row_and_leave_no_process() -> None:
     assert [rows[name].samples_per_s for name in ("CrashesLater", "Hangs", "Refuses")] == [None] * 3
     assert (comparison.valid, comparison.verdict.throughput) == (False, "single")
     assert num_rank_processes() == 0
+
+
+def test_what_does_not_fit_beside_the_others_is_measured_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARTKIT_TEST_MEMORY", str(tmp_path / "memory"))
+    names = ("TakesAllMemory", "TakesAllMemoryToo", "NeverFits")
+    options = CompareOptions(
+        executors=("single", *(f"tests.executors.rigged:{name}" for name in names)),
+        device="cpu",
+        rounds=2,
+        seconds_per_round=0.1,
+        allow_code=True,
+        timeout_s=TIMEOUT_S,
+    )
+    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 1), options)
+    rows = {row.executor.rpartition(":")[2]: row for row in comparison.rows}
+    assert {name: row.status for name, row in rows.items()} == {
+        "single": "ok",
+        "TakesAllMemory": "ok",
+        "TakesAllMemoryToo": "ok",
+        "NeverFits": "failed",
+    }
+    later = "measured after the others had gone: memory did not hold all at once"
+    assert [rows[name].note for name in names[:2]].count(later) == 1
+    assert "CUDA out of memory. Tried to allocate 81 GiB." in (rows["NeverFits"].reason or "")
+    assert num_rank_processes() == 0
+
+
+def test_a_reference_that_does_not_fit_beside_the_executors_is_made_before_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def crowded(job: Job, tell: Progress) -> Path:
+        calls.append(num_rank_processes())
+        if len(calls) == 1:
+            raise OutOfMemoryError("CUDA out of memory")
+        return make_reference(job, tell)
+
+    monkeypatch.setattr(compare, "make_reference", crowded)
+    options = CompareOptions(executors=("single",), device="cpu", rounds=1, seconds_per_round=0.1, allow_code=True)
+    with Contest(plan_of("py:tests.sample_models:stack", 1), options) as contest:
+        contest.start()
+        contest.load()
+        comparison = contest.measure()
+    assert calls[1:] == [0]
+    assert [row.status for row in comparison.rows] == ["ok"]
 
 
 def test_code_of_the_user_s_own_is_no_executor_without_consent() -> None:

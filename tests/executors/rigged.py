@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -47,6 +48,27 @@ class Hangs(SingleExecutor):
     def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         threading.Event().wait()
         return super().run(items, keep=keep, one_at_a_time=one_at_a_time)
+
+
+class TakesAllMemory(SingleExecutor):
+    """What it loads fills the device: no other of its kind can load until it has gone."""
+
+    def load(self) -> None:
+        self.memory = open(os.environ["PARTKIT_TEST_MEMORY"], "w")  # noqa: PTH123, SIM115 - held till the process ends
+        try:
+            fcntl.flock(self.memory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80 GiB.") from None
+        super().load()
+
+
+class TakesAllMemoryToo(TakesAllMemory):
+    pass
+
+
+class NeverFits(SingleExecutor):
+    def load(self) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 81 GiB.")
 
 
 class Refuses(SingleExecutor):
