@@ -7,6 +7,8 @@ from partkit import compare
 from partkit.compare import CompareOptions, Contest, compare_executors
 from partkit.errors import OutOfMemoryError, UsageError
 from partkit.job import Job
+from partkit.launch import WorkerGroup
+from partkit.model import ModelSpec
 from partkit.progress import Progress
 from partkit.result import Row
 from partkit.runner import make_reference
@@ -14,8 +16,14 @@ from partkit.verdict import conclude
 from tests.executors.rigged import SLEEP_S
 from tests.planned import plan_of
 
-TIMEOUT_S = 30.0
-"""Of one order: long enough for a busy machine to start a rank."""
+TIMEOUT_S = 12.0
+"""Of one order: long enough for a busy machine to load a small model, once the server of ranks has imported torch."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def started_server() -> None:
+    with WorkerGroup(Job(executor="links", model=ModelSpec(), devices=(0,))) as group:
+        group.call("environment")
 
 
 def row(executor: str, rate: float, *, latency: float = 0.1, peak: int = 100, spread: float = 0.0) -> Row:
