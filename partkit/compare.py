@@ -1,6 +1,6 @@
 """Run several executors side by side, in turns, outputs checked, and say which to use.
 
-Groups are loaded side by side, as many at a time as the cores bear, all before the first round, and
+Groups are loaded side by side, as many at a time as the cores bear, all that fit before the first round, and
 take turns in random order within each round, so that whatever the machine does meanwhile falls on all of them alike:
 
     round 1   pipeline  single    fsdp      dispatch

@@ -65,7 +65,6 @@ def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
     """In the forked process: be as if started by itself, and never return."""
     code = 1
     try:
-        worker.end_with_parent()
         os.setsid()
         channel.close()
         output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -74,7 +73,7 @@ def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         os.chdir(order["cwd"])
-        sys.path[:] = list(dict.fromkeys([*order["path"], *sys.path]))
+        sys.path[:] = list(dict.fromkeys([*os.environ["PYTHONPATH"].split(os.pathsep), *sys.path]))
         sys.argv = order["arguments"]
         random.seed()
         code = worker.main()

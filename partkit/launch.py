@@ -26,7 +26,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 
 from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
-from partkit.processes import Process, fork, import_paths, spawn
+from partkit.processes import Process, fork, spawn
 
 Reply = dict[str, Any]
 
@@ -171,7 +171,6 @@ class WorkerGroup:
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
-            "PYTHONPATH": os.pathsep.join(import_paths()),
         }
 
     def _shares_a_gpu(self) -> bool:

@@ -1,6 +1,6 @@
 """Processes that a parent starts, watches and ends: by themselves, or forked from a server that has imported torch.
 
-    parent      -> server    {"number", "arguments", "environment", "cwd", "path", "output"}     fork a rank
+    parent      -> server    {"number", "arguments", "environment", "cwd", "output"}     fork a rank
     server      -> parent    {"number", "pid"}  ...  {"number", "code"}                          it runs, it ended
 
 Importing torch and transformers takes a rank some seconds of a core; a forked one shares what the server imported.
@@ -33,6 +33,10 @@ _IMPORTS_READ = (
 """Beginnings of environment variables that packages read when they are imported."""
 
 
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""No pools of threads in the server: they would be missing in what it forks."""
+
+
 class Process(Protocol):
     """A process that was started."""
 
@@ -52,7 +56,7 @@ def spawn(arguments: Sequence[str], environment: Mapping[str, str], output: Path
     with output.open("wb") as file:
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            env={**os.environ, **environment},
+            env=_with_import_paths(environment),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -104,7 +108,7 @@ class ForkServer:
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "partkit.fork_server", str(other.fileno())],
-                env={**os.environ, **_one_thread(), "PYTHONPATH": os.pathsep.join(import_paths())},
+                env=_with_import_paths(_ONE_THREAD),
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -124,9 +128,8 @@ class ForkServer:
             order = {
                 "number": number,
                 "arguments": list(arguments),
-                "environment": {**os.environ, **environment},
+                "environment": _with_import_paths(environment),
                 "cwd": str(Path.cwd()),
-                "path": import_paths(),
                 "output": str(output),
             }
             try:
@@ -205,17 +208,12 @@ def _close_servers(owner: int) -> None:
             server.close()
 
 
-def import_paths() -> list[str]:
-    """Where ranks look for modules first: this package, the working folder, and PYTHONPATH."""
+def _with_import_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and more; modules are looked for in this package and the working folder first."""
     paths = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
     paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return list(dict.fromkeys(paths))
+    return {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 
 def _imports_read() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(_IMPORTS_READ)}
-
-
-def _one_thread() -> dict[str, str]:
-    """No pools of threads in the server: they would be missing in what it forks."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")

@@ -10,7 +10,7 @@ from partkit.job import Job
 from partkit.launch import WorkerGroup
 from partkit.model import ModelSpec
 from partkit.progress import Progress
-from partkit.result import Row
+from partkit.result import Comparison, Row
 from partkit.runner import make_reference
 from partkit.verdict import conclude
 from tests.executors.rigged import SLEEP_S
@@ -41,6 +41,20 @@ def num_rank_processes() -> int:
     return sum(child.name().startswith("partkit-rank-") for child in psutil.Process().children(recursive=True))
 
 
+def compared_with_rigged(*names: str) -> tuple[Comparison, dict[str, Row]]:
+    """A comparison of ``single`` and rigged executors, and its rows by their short names."""
+    options = CompareOptions(
+        executors=("single", *(f"tests.executors.rigged:{name}" for name in names)),
+        device="cpu",
+        rounds=2,
+        seconds_per_round=0.1,
+        allow_code=True,
+        timeout_s=TIMEOUT_S,
+    )
+    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 1), options)
+    return comparison, {row.executor.rpartition(":")[2]: row for row in comparison.rows}
+
+
 @pytest.mark.slow
 def test_executors_are_measured_side_by_side_on_cpu() -> None:
     names = ("single", "replicas", "fsdp", "accelerate")
@@ -68,17 +82,7 @@ def test_executors_are_measured_side_by_side_on_cpu() -> None:
 @pytest.mark.slow
 def test_rigged_executors_spoil_no_other_row_and_leave_no_process() -> None:
     faults = ("GivesWrongOutputs", "Sleeps", "CrashesLater", "Hangs", "Refuses")
-    rigged = {fault: f"tests.executors.rigged:{fault}" for fault in faults}
-    options = CompareOptions(
-        executors=("single", *rigged.values()),
-        device="cpu",
-        rounds=2,
-        seconds_per_round=0.1,
-        allow_code=True,
-        timeout_s=TIMEOUT_S,
-    )
-    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 1), options)
-    rows = {row.executor.rpartition(":")[2]: row for row in comparison.rows}
+    comparison, rows = compared_with_rigged(*faults)
     assert {name: row.status for name, row in rows.items()} == {
         "single": "ok",
         "GivesWrongOutputs": "invalid",
@@ -103,16 +107,7 @@ def test_what_does_not_fit_beside_the_others_is_measured_after_them(
 ) -> None:
     monkeypatch.setenv("PARTKIT_TEST_MEMORY", str(tmp_path / "memory"))
     names = ("TakesAllMemory", "TakesAllMemoryToo", "NeverFits")
-    options = CompareOptions(
-        executors=("single", *(f"tests.executors.rigged:{name}" for name in names)),
-        device="cpu",
-        rounds=2,
-        seconds_per_round=0.1,
-        allow_code=True,
-        timeout_s=TIMEOUT_S,
-    )
-    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 1), options)
-    rows = {row.executor.rpartition(":")[2]: row for row in comparison.rows}
+    rows = compared_with_rigged(*names)[1]
     assert {name: row.status for name, row in rows.items()} == {
         "single": "ok",
         "TakesAllMemory": "ok",

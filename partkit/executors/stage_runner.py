@@ -142,12 +142,12 @@ class StageRunner:
         for sender in self._senders.values():
             sender.send(slot, item, filled)
         if self._compute is None:
-            self._finish(turn)
+            self._finish_oldest()
 
     def finish(self) -> None:
         """Wait for what is under way."""
-        for turn in range(self._num_finished, self._num_stepped):
-            self._finish(turn)
+        while self._num_finished < self._num_stepped:
+            self._finish_oldest()
         for sender in self._senders.values():
             sender.drain()
         settle(self.device)
@@ -194,7 +194,7 @@ class StageRunner:
         is_read = self._sink is not None or (former >= 0 and self._items[former] in self._keep)
         last = former if is_read else turn - self._ahead
         while self._num_finished <= last or self._sees_an_end():
-            self._finish(self._num_finished)
+            self._finish_oldest()
 
     def _sees_an_end(self) -> bool:
         """Whether the oldest item under way has ended: noted soon, its end tells the rate of the run."""
@@ -212,7 +212,7 @@ class StageRunner:
             return
         while (left_s := self._due[item] - time.perf_counter()) > 0:
             if self._compute is not None and self._sees_an_end():
-                self._finish(self._num_finished)
+                self._finish_oldest()
             else:
                 time.sleep(min(left_s, _LOOK_S) if self._compute is not None else left_s)
 
@@ -235,8 +235,9 @@ class StageRunner:
         """Whether a turn's time is taken: another event on the compute stream each time would slow short stages."""
         return turn % _SAMPLE_EVERY == 0
 
-    def _finish(self, turn: int) -> None:
-        """See the end of an item."""
+    def _finish_oldest(self) -> None:
+        """See the end of the oldest item under way."""
+        turn = self._num_finished
         slot, item = self._slot(turn), self._items[turn]
         self._num_finished = turn + 1
         if self._compute is not None:
