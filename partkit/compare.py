@@ -253,7 +253,7 @@ def _comparison(plan: Plan, contenders: Sequence[Contender], options: CompareOpt
     reasons = [f"{row.executor}: {row.reason}" for row in rows if row.status == "invalid"]
     if not any(row.status == "ok" for row in rows):
         reasons.append("no executor ran")
-    num_devices = sum(len(stage.devices) for stage in plan.stages)
+    num_devices = len({device for stage in plan.stages for device in stage.devices})
     return Comparison(
         valid=not reasons,
         reasons=tuple(reasons),

@@ -13,6 +13,7 @@ import select
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 from partkit import worker
@@ -74,9 +75,9 @@ def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
         os.environ.update(order["environment"])
         os.chdir(order["cwd"])
         sys.path[:] = list(dict.fromkeys([*os.environ["PYTHONPATH"].split(os.pathsep), *sys.path]))
-        sys.argv = order["arguments"]
+        sys.argv = order["argv"]  # results tell the command that the user gave
         random.seed()
-        code = worker.main()
+        code = worker.main(Path(order["log_dir"]))
     except BaseException:  # noqa: BLE001 - nothing may return into the server's loop
         traceback.print_exc()
     finally:

@@ -36,8 +36,6 @@ class Job(Record):
     """Items that an edge can hold at once."""
     num_inputs: int = Field(default=4, ge=1)
     """Distinct synthetic items that a run cycles through."""
-    num_parts: int = Field(default=1, ge=1)
-    """Devices that an executor within one process spreads the model over."""
     num_streams: int = Field(default=1, ge=1)
     """CUDA streams that executors of whole items deal their items to, where they can."""
     loop_graph: LoopGraph = "auto"

@@ -75,7 +75,6 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
         plan=plan,
         device=device,
         threads=options.threads or planned_threads(plan),
-        num_parts=len(device_by_place),
         num_slots=plan.constraints.num_slots,
         num_streams=options.streams,
         loop_graph=options.loop_graph,

@@ -1,7 +1,7 @@
 """Start ranks, give them orders, collect their answers and, when one fails, say which and why.
 
-On the CPU ranks are forked from a server that has imported torch; on CUDA each is a process of its own. The parent
-holds a TCPStore on a port that the system chose; orders and answers travel through it as JSON:
+Ranks are forked from a server that has imported torch (:mod:`partkit.processes`). The parent holds a TCPStore on a
+port that the system chose; orders and answers travel through it as JSON:
 
     parent   set command/0 {"action": "load"}           ... set command/1 {"action": "run"} ...
     rank r   wait command/0 . load . set reply/0/r {..}  ... wait command/1 ...
@@ -26,7 +26,7 @@ from torch._C._distributed_c10d import Store, TCPStore
 
 from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
 from partkit.job import Job
-from partkit.processes import Process, fork, spawn
+from partkit.processes import Process, fork
 
 Reply = dict[str, Any]
 
@@ -152,9 +152,8 @@ class WorkerGroup:
             time.sleep(_POLL_S)
 
     def _start(self) -> list[Process]:
-        start = fork if self.job.device == "cpu" else spawn
         return [
-            start(["partkit.worker", str(self.log_dir)], self._environment(rank), self.log_dir / f"rank{rank}.log")
+            fork(self.log_dir, self._environment(rank), self.log_dir / f"rank{rank}.log")
             for rank in range(self.job.num_ranks)
         ]
 

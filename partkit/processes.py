@@ -1,9 +1,10 @@
-"""Processes that a parent starts, watches and ends: by themselves, or forked from a server that has imported torch.
+"""Processes that a parent has forked from a server that has imported torch, watches and ends.
 
-    parent      -> server    {"number", "arguments", "environment", "cwd", "output"}     fork a rank
-    server      -> parent    {"number", "pid"}  ...  {"number", "code"}                          it runs, it ended
+    parent      -> server    {"number", "log_dir", "argv", "environment", "cwd", "output"}     fork a rank
+    server      -> parent    {"number", "pid"}  ...  {"number", "code"}                                it runs, it ended
 
 Importing torch and transformers takes a rank some seconds of a core; a forked one shares what the server imported.
+No CUDA context survives a fork, so the server never makes one: it counts devices by NVML.
 """
 
 from __future__ import annotations
@@ -19,76 +20,51 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from partkit.errors import RankFailedError
 
 _START_S = 120
 _IMPORTS_READ = (
     *("HF_", "HUGGINGFACE_", "KMP_", "LD_", "MKL_", "OMP_"),
-    *("PYTHON", "PYTORCH_", "TIMM_", "TORCH_", "TORCHDYNAMO_", "TRANSFORMERS_"),
+    *("PYTHON", "PYTORCH_", "TIMM_", "TORCH", "TRANSFORMERS_", "TRITON_"),
 )
 """Beginnings of environment variables that packages read when they are imported."""
 
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-"""No pools of threads in the server: they would be missing in what it forks."""
+_FORKABLE = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+"""Of the server alone: no pools of threads, which would be missing in what it forks, and CUDA left untouched."""
 
 
-class Process(Protocol):
-    """A process that was started."""
-
-    @property
-    def pid(self) -> int:
-        """Its number."""
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended, a signal as a negative number."""
-
-    def kill(self) -> None:
-        """End it at once."""
-
-
-def spawn(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> Process:
-    """Start a Python module in a process of its own: ``python -m *arguments``, its output in a file."""
-    with output.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env=_with_import_paths(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the parent
-        )
-
-
-def fork(arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> Process:
-    """The same for ``partkit.worker``, forked from a server that this process keeps; CUDA must not be used before.
+def fork(log_dir: Path, environment: Mapping[str, str], output: Path) -> Process:
+    """A rank of the job in ``log_dir``, forked from a server that this process keeps; its output goes into a file.
 
     Raises :class:`RankFailedError` where the server cannot be started.
     """
-    return _server().start(arguments, environment, output)
+    return _server().start(log_dir, environment, output)
 
 
-class ForkedProcess:
-    """A process of the server's."""
+class Process:
+    """A process that was forked."""
 
     def __init__(self, server: ForkServer, number: int) -> None:
         self._server, self._number = server, number
 
     @property
     def pid(self) -> int:
-        """See :class:`Process`."""
+        """Its number."""
         return self._server.pid_of(self._number)
 
     def poll(self) -> int | None:
-        """See :class:`Process`."""
+        """Its exit code once it has ended, a signal as a negative number."""
         return self._server.code_of(self._number)
 
     def kill(self) -> None:
-        """See :class:`Process`."""
+        """End it at once."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -108,7 +84,7 @@ class ForkServer:
         with other:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "partkit.fork_server", str(other.fileno())],
-                env=_with_import_paths(_ONE_THREAD),
+                env=_with_import_paths(_FORKABLE),
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -121,13 +97,14 @@ class ForkServer:
         """False once the server has ended, or where packages would be imported differently now."""
         return not self._is_gone and self._process.poll() is None and self.made_for == _imports_read()
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path) -> ForkedProcess:
+    def start(self, log_dir: Path, environment: Mapping[str, str], output: Path) -> Process:
         """Have a process forked."""
         with self._lock:
             number, self._num_started = self._num_started, self._num_started + 1
             order = {
                 "number": number,
-                "arguments": list(arguments),
+                "log_dir": str(log_dir),
+                "argv": sys.argv,
                 "environment": _with_import_paths(environment),
                 "cwd": str(Path.cwd()),
                 "output": str(output),
@@ -136,7 +113,7 @@ class ForkServer:
                 self._socket.sendall(json.dumps(order).encode() + b"\n")
             except OSError:
                 self._is_gone = True
-        return ForkedProcess(self, number)
+        return Process(self, number)
 
     def pid_of(self, number: int) -> int:
         """The process's number, once the server has imported everything and forked it."""

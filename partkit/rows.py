@@ -78,7 +78,7 @@ def row_of(contender: Contender) -> Row:
     by_rank = [[runs[rank] for runs in contender.runs] for rank in range(num_ranks)]
     rate = statistics.median(contender.rates)
     each_returns = num_ranks > 1 and all(run["finished"] for runs in contender.runs for run in runs)
-    uses = [use for runs in by_rank for use in zip(*(run["uses"] for run in runs), strict=True)]
+    devices = _by_device([use for runs in by_rank for use in zip(*(run["uses"] for run in runs), strict=True)])
     return Row(
         executor=contender.name,
         status=contender.status,
@@ -87,9 +87,9 @@ def row_of(contender: Contender) -> Row:
         ci95=bootstrap_ci95(contender.rates),
         per_rank_samples_per_s=rate / num_ranks if each_returns else None,
         latency_p50_s=percentile(contender.latencies_s, 0.5) if len(contender.latencies_s) >= MIN_LATENCIES else None,
-        gpu_util_max=tuple(max(seen) for use in uses if (seen := _known(use, "gpu_util_max"))),
-        gpu_util_mean=tuple(statistics.fmean(seen) for use in uses if (seen := _known(use, "gpu_util_mean"))),
-        peak_bytes=tuple(max(round_use["peak_bytes"] for round_use in use) for use in uses),
+        gpu_util_max=tuple(max(seen) for uses in devices if (seen := _known(uses, "gpu_util_max"))),
+        gpu_util_mean=tuple(statistics.fmean(seen) for uses in devices if (seen := _known(uses, "gpu_util_mean"))),
+        peak_bytes=tuple(sum(max(use["peak_bytes"] for use in rounds) for rounds in uses) for uses in devices),
         max_abs_diff=contender.check.max_abs_diff,
         tolerance=contender.check.tolerance,
         busy=tuple(statistics.fmean(run["busy"] for run in runs) for runs in by_rank),
@@ -109,6 +109,15 @@ def throttles(contenders: Sequence[Contender]) -> set[str]:
     }
 
 
-def _known(uses: Sequence[Reply], key: str) -> list[float]:
+def _by_device(uses: Sequence[Sequence[Reply]]) -> list[list[Sequence[Reply]]]:
+    """What ranks used, each over the rounds, by device: several ranks may share a GPU; on the CPU each stands alone."""
+    by_device: dict[str | int, list[Sequence[Reply]]] = {}
+    for place, rounds in enumerate(uses):
+        name = rounds[0]["device"]
+        by_device.setdefault(place if name == "cpu" else name, []).append(rounds)
+    return list(by_device.values())
+
+
+def _known(uses: Sequence[Sequence[Reply]], key: str) -> list[float]:
     """One device's figures of the rounds that were long enough for NVML to see."""
-    return [use[key] for use in uses if use[key] is not None]
+    return [use[key] for rounds in uses for use in rounds if use[key] is not None]

@@ -248,6 +248,12 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
             f"{job.num_ranks} ranks of {job.threads} thread(s) share {cores} cores: stages wait for a core, "
             "stage times are processor time, and bottleneck_efficiency cannot reach 1"
         )
+    indexes = job.device_by_place or job.devices
+    if len(set(indexes)) < len(indexes):
+        told.append(
+            f"{len(indexes)} stages share {len(set(indexes))} device(s): the prediction and bottleneck_efficiency "
+            "are of stages that have one each"
+        )
     if job.fed.sizes != job.model.sizes:
         told.append("items are smaller than the plan's largest: its prediction does not hold for them")
     planned = plan.cluster.devices[0].type

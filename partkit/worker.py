@@ -38,9 +38,8 @@ _SETTLED_AFTER = 0.2
 """Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
 
 
-def main() -> int:
-    """Entry point of ``python -m partkit.worker LOG_DIR``; the exit code is the fault's."""
-    log_dir = Path(sys.argv[1])
+def main(log_dir: Path) -> int:
+    """What a forked process does; the exit code is the fault's."""
     end_with_parent()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"partkit-rank-{rank}".encode())  # for top and the like
@@ -283,7 +282,3 @@ def _steady_rate(finished: list[float]) -> float | None:
     since, last = finished[int(len(finished) * _SETTLED_AFTER)], finished[-1]
     later = sum(end > since for end in finished)  # several may end at once
     return later / (last - since) if later else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

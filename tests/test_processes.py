@@ -15,7 +15,7 @@ from partkit.errors import RankFailedError
 from partkit.job import Job
 from partkit.launch import WorkerGroup
 from partkit.model import ModelSpec
-from partkit.processes import ForkServer, Process, spawn
+from partkit.processes import ForkServer, Process
 
 PARENT = """
 import time
@@ -54,14 +54,14 @@ def test_a_forked_rank_has_the_callers_environment_and_folder_now(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PARTKIT_STORE", "nowhere:1")
     (tmp_path / "job.json").write_text("not a job")
-    process = server.start(["partkit.worker", "."], {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "rank.log")
+    process = server.start(Path(), {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "rank.log")
     assert process.pid > 0
     assert ended(process) == 1
     assert "Invalid JSON" in (tmp_path / "rank.log").read_text(), "it read the job of the folder that we are in now"
 
 
 def test_a_killed_rank_tells_its_signal_and_the_server_goes_on(server: ForkServer) -> None:
-    code = server.start(["partkit.worker", "/nonexistent"], {"RANK": "0", "WORLD_SIZE": "1"}, Path(os.devnull))
+    code = server.start(Path("/nonexistent"), {"RANK": "0", "WORLD_SIZE": "1"}, Path(os.devnull))
     assert ended(code) == 1
     assert server.is_usable
     with WorkerGroup(Job(executor="links", model=ModelSpec(), devices=(0,))) as group:
@@ -80,7 +80,7 @@ def test_a_server_of_other_imports_is_not_used_again(server: ForkServer, monkeyp
 def test_where_the_server_ends_its_ranks_count_as_killed(tmp_path: Path) -> None:
     server = ForkServer()
     try:
-        process = server.start(["partkit.worker", str(tmp_path)], {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "log")
+        process = server.start(tmp_path, {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "log")
         server._process.kill()
         server._process.wait()
         assert ended(process) == -signal.SIGKILL
@@ -103,9 +103,3 @@ def test_a_parent_that_is_killed_leaves_no_rank_behind() -> None:
     while not all(map(gone, pids)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_a_spawned_process_writes_to_its_file(tmp_path: Path) -> None:
-    process = spawn(["this"], {"PYTHONDONTWRITEBYTECODE": "1"}, tmp_path / "out.log")
-    assert ended(process) == 0
-    assert "Beautiful is better than ugly" in (tmp_path / "out.log").read_text()

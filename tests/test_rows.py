@@ -51,6 +51,14 @@ def test_one_process_on_two_devices_has_memory_and_use_of_each() -> None:
     assert [each.device for each in rank_uses(0, second[0])] == ["cuda:0", "cuda:1"]
 
 
+def test_ranks_that_share_a_device_are_one_device_s_memory_and_use() -> None:
+    shared = [reply(0, use(0, 10, (50.0, 80.0))), reply(9, use(0, 20, (70.0, 90.0))), reply(9, use(1, 5, None))]
+    row = row_of(contender(3, shared, rates=[1.0]))
+    assert (row.peak_bytes, row.gpu_util_max, row.gpu_util_mean) == ((30, 5), (90.0,), (60.0,))
+    on_cpu = [reply(0, use(0, 10, None) | {"device": "cpu"}), reply(9, use(0, 20, None) | {"device": "cpu"})]
+    assert row_of(contender(2, on_cpu, rates=[1.0])).peak_bytes == (10, 20)
+
+
 def test_a_rate_per_rank_is_told_where_every_rank_returns_outputs() -> None:
     both = [reply(4, use(0, 1, None)), reply(4, use(1, 1, None))]
     assert row_of(contender(2, both, rates=[8.0])).per_rank_samples_per_s == 4.0

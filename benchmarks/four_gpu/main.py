@@ -34,8 +34,8 @@ def main() -> None:
     options = _options()
     bench = Bench(options.out, options.limit)
     plans = _plans(bench, options)
-    matches = bench.matches(list(_matches(plans, options)))
     runs = bench.runs(list(_runs(plans, options)))
+    matches = bench.matches(list(_matches(plans, options)))
     bench.write(
         "\n".join(
             [

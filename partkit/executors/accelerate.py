@@ -21,12 +21,13 @@ class AccelerateExecutor(WholeModelExecutor):
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Place the module's layers and run one item."""
         accelerate = import_accelerate()
-        if self._context.device.type != "cuda" or self._job.num_parts < 2:
+        indexes, kind = sorted(set(self._job.device_by_place)), self._context.device.type
+        if kind != "cuda" or len(indexes) < 2:
             raise UnsupportedError(
                 "accelerate's dispatch_model places layers on CUDA devices, two or more, and this comparison is on "
-                f"{self._job.num_parts} {self._context.device.type} device{'s' if self._job.num_parts != 1 else ''}"
+                f"{len(indexes)} {kind} device{'s' if len(indexes) != 1 else ''}"
             )
-        self._devices = [torch.device("cuda", index) for index in range(self._job.num_parts)]
+        self._devices = [torch.device("cuda", index) for index in indexes]
         module = loaded.materialise("cpu")
         with faults_are_reasons("accelerate"):
             whole = list(getattr(module, "_no_split_modules", None) or [])

@@ -28,7 +28,10 @@ class DeepSpeedExecutor(WholeModelExecutor):
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Slice the module over the ranks and run one item, at which faults of injected layers show."""
-        deepspeed = import_deepspeed(self._context.device.type)
+        device = self._context.device
+        if device.type == "cuda":
+            os.environ["LOCAL_RANK"] = str(device.index)  # where DeepSpeed looks for the device
+        deepspeed = import_deepspeed(device.type)
         with faults_are_reasons("deepspeed"):
             engine: torch.nn.Module = deepspeed.init_inference(
                 loaded.materialise("cpu"),

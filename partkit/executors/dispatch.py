@@ -25,12 +25,12 @@ class DispatchExecutor(WholeModelExecutor):
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Spread the module's tensors and make the mode that moves operands."""
         module = loaded.materialise("cpu")
-        part_by_module = spread_by_bytes(module, self._job.num_parts)
+        part_by_module = spread_by_bytes(module, len(self._job.device_by_place))
         if self._context.device.type == "cpu":
             movers: Movers = LogicalMovers()
         else:
-            self._devices = [torch.device("cuda", i % torch.cuda.device_count()) for i in range(self._job.num_parts)]
-            movers = CudaMovers(self._devices)
+            movers = DeviceMovers([torch.device("cuda", index) for index in self._job.device_by_place])
+            self._devices = movers.devices
         for path, part in part_by_module.items():
             movers.place(module.get_submodule(path), part)
         self._mode = MoveOperands(movers)
@@ -80,27 +80,29 @@ class Movers:
         """An operation on ``part`` gave this tensor."""
 
 
-class CudaMovers(Movers):
-    """Parts are CUDA devices."""
+class DeviceMovers(Movers):
+    """Parts are on devices of their own or share some; operands see devices, numbered as the parts come to them."""
 
-    def __init__(self, devices: Sequence[torch.device]) -> None:
-        self._devices = devices
+    def __init__(self, device_by_part: Sequence[torch.device]) -> None:
+        self._device_by_part = device_by_part
+        self.devices = list(dict.fromkeys(device_by_part))
+        """Each once."""
 
     def place(self, module: torch.nn.Module, part: int) -> None:
         """Move parameters and buffers by name, so that a tie's other side stays where it is."""
-        device = self._devices[part]
+        device = self._device_by_part[part]
         for name, parameter in list(module.named_parameters(recurse=False)):
             module._parameters[name] = torch.nn.Parameter(parameter.data.to(device), requires_grad=False)
         for name, buffer in list(module.named_buffers(recurse=False)):
             module._buffers[name] = buffer.to(device)
 
     def part_of(self, tensor: torch.Tensor) -> int:
-        """The device's index; tensors on the CPU count as on the first."""
-        return tensor.device.index or 0
+        """The device's number; tensors elsewhere, as on the CPU, count as on the first."""
+        return self.devices.index(tensor.device) if tensor.device in self.devices else 0
 
     def move(self, tensor: torch.Tensor, part: int) -> torch.Tensor:
         """A copy on that device; a zero-dimensional CPU tensor goes along anywhere and stays."""
-        target = self._devices[part]
+        target = self.devices[part]
         return (
             tensor
             if tensor.device == target or (tensor.device.type == "cpu" and tensor.dim() == 0)

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from partkit.executors.dispatch import LogicalMovers, MoveOperands, spread_by_bytes
+from partkit.executors.dispatch import DeviceMovers, LogicalMovers, MoveOperands, spread_by_bytes
 
 
 def test_the_next_part_opens_when_a_share_of_the_bytes_is_passed() -> None:
@@ -29,3 +29,16 @@ def test_a_move_between_logical_devices_is_a_real_copy() -> None:
     moved = movers.move(tensor, 1)
     assert moved.data_ptr() != tensor.data_ptr()
     assert movers.move(moved, 1) is moved
+
+
+def test_devices_count_in_the_order_in_which_the_parts_come_to_them_whatever_their_indexes() -> None:
+    first, second = torch.device("meta"), torch.device("cpu")
+    movers = DeviceMovers([first, second, first])
+    layers = [nn.Linear(2, 2) for _ in range(3)]
+    for part, layer in enumerate(layers):
+        movers.place(layer, part)
+    assert [layer.weight.device for layer in layers] == [first, second, first]
+    assert [movers.part_of(layer.weight) for layer in layers] == [0, 1, 0]
+    assert movers.devices == [first, second]
+    assert movers.move(layers[1].weight, 1) is layers[1].weight
+    assert movers.move(layers[1].weight, 0).device == first
