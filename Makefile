@@ -12,7 +12,7 @@ demo: $(INSTALLED)
 	$(BIN)/partkit compare demo/bert2.json --with single,pipeline,dispatch,fsdp --quick
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,7 +107,8 @@ class Bench:
                         if model not in references:
                             single, order = singles[model]
                             single.collect(order)
-                            references[model] = write_reference(single)
+                            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-"))
+                            references[model] = write_reference(single, Path(folder))
                 for run in wave:
                     if run.name not in self.problems and self._has_time(run.name):
                         with self.noted(run.name):

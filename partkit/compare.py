@@ -13,7 +13,7 @@ import contextlib
 import math
 import os
 import random
-import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -116,13 +116,13 @@ class Contest:
     def load(self) -> None:
         """Load every executor and check its outputs against the unsplit model's."""
         job = job_of(self._plan, "single", self._run_options)
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-")))
         try:
-            self._reference = make_reference(job, silent)
+            self._reference = make_reference(job, folder)
         except OutOfMemoryError:  # of the executors that load meanwhile
             for contender in self._contenders:
                 contender.start_anew()
-            self._reference = make_reference(job, silent)
-        self._stack.callback(shutil.rmtree, self._reference.parent, ignore_errors=True)
+            self._reference = make_reference(job, folder)
         self._load(self._contenders)
 
     def measure(self) -> Comparison:

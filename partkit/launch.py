@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -61,7 +62,10 @@ class Ranks(Protocol):
 
 
 class WorkerGroup:
-    """The ranks of one job, started on this host; a context manager that leaves nothing running."""
+    """The ranks of one job, started on this host; a context manager that leaves nothing running.
+
+    The folder of their logs goes with them unless one failed or had to be ended.
+    """
 
     def __init__(self, job: Job, *, port: int | None = None) -> None:
         self.job = job
@@ -80,6 +84,8 @@ class WorkerGroup:
             self.close()
         else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
             self.kill()
+            if kind is KeyboardInterrupt:
+                shutil.rmtree(self.log_dir)
 
     def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
         """Give all ranks an order and return their answers by rank.
@@ -137,6 +143,8 @@ class WorkerGroup:
         self.ask_to_stop()
         with contextlib.suppress(KeyboardInterrupt):
             self._await_end(_STOP_S)
+        if self._processes and all(process.poll() == 0 for process in self._processes):
+            shutil.rmtree(self.log_dir)
         self.kill()
 
     def kill(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,10 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
 
 def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
     """The steps of a run, on ranks that are there."""
-    reference = make_reference(group.job, tell) if options.check and can_check else None
-    try:
+    with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
+        reference = make_reference(group.job, Path(folder), tell) if options.check and can_check else None
         tell("Loading stages", 1, 4)
         result = drive_loaded(group, plan, options, group.call("load"), reference, tell)
-    finally:
-        if reference is not None:
-            reference.unlink(missing_ok=True)
     if options.check and not can_check:
         told = "outputs were not checked: the ranks are on several hosts"
         return result.model_copy(update={"warnings": (*result.warnings, told)})
@@ -99,12 +97,12 @@ def drive_loaded(
 # --- the steps of a run -------------------------------------------------------------------------------------
 
 
-def make_reference(job: Job, tell: Progress) -> Path:
-    """Outputs of the unsplit model for the checked items, written to a file by a process of its own."""
+def make_reference(job: Job, folder: Path, tell: Progress = silent) -> Path:
+    """Outputs of the unsplit model for the checked items, written to a file in ``folder`` by a process of its own."""
     tell("Running the unsplit model", 0, 4)
     with WorkerGroup(unsplit_job(job)) as group:
         group.call("load")
-        return write_reference(group)
+        return write_reference(group, folder)
 
 
 def unsplit_job(job: Job) -> Job:
@@ -112,9 +110,9 @@ def unsplit_job(job: Job) -> Job:
     return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
 
 
-def write_reference(single: WorkerGroup) -> Path:
-    """Outputs for each distinct input, by a loaded group of the unsplit model; in its log folder, which stays."""
-    path = single.log_dir / "reference.safetensors"
+def write_reference(single: WorkerGroup, folder: Path) -> Path:
+    """Outputs for each distinct input, by a loaded group of the unsplit model."""
+    path = folder / "reference.safetensors"
     single.call("reference", items=single.job.num_inputs, path=str(path))
     return path
 

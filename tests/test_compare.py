@@ -9,7 +9,6 @@ from partkit.errors import OutOfMemoryError, UsageError
 from partkit.job import Job
 from partkit.launch import WorkerGroup
 from partkit.model import ModelSpec
-from partkit.progress import Progress
 from partkit.result import Comparison, Row
 from partkit.runner import make_reference
 from partkit.verdict import conclude
@@ -125,11 +124,11 @@ def test_a_reference_that_does_not_fit_beside_the_executors_is_made_before_them(
 ) -> None:
     calls = []
 
-    def crowded(job: Job, tell: Progress) -> Path:
+    def crowded(job: Job, folder: Path) -> Path:
         calls.append(num_rank_processes())
         if len(calls) == 1:
             raise OutOfMemoryError("CUDA out of memory")
-        return make_reference(job, tell)
+        return make_reference(job, folder)
 
     monkeypatch.setattr(compare, "make_reference", crowded)
     options = CompareOptions(executors=("single",), device="cpu", rounds=1, seconds_per_round=0.1, allow_code=True)

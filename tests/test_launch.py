@@ -25,7 +25,9 @@ def test_ranks_answer_in_order_and_end_with_the_group() -> None:
         replies = group.call("links")
         pids = group.pids()
         assert [list(reply["seconds"]) for reply in replies] == [["0-1"], ["0-1"]]
+        assert group.log_dir.exists()
     assert not any(is_running(pid) for pid in pids.values())
+    assert not group.log_dir.exists(), "nothing failed, so that nobody reads the logs"
 
 
 def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> None:
@@ -39,6 +41,7 @@ def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> N
         assert time.monotonic() - began < 10
     assert raised.value.message == "rank 1 of 2 (links on cpu) was ended by SIGKILL during 'environment'"
     assert raised.value.hint == f"the log is in {group.log_dir}"
+    assert (group.log_dir / "rank1.log").exists()
     assert not any(is_running(pid) for pid in pids.values())
 
 

@@ -3,7 +3,7 @@
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results --device cpu --model bert-tiny
 
-Stops after 530 seconds; given again, it goes on with the parts that are missing. Writes a JSON result a part and
+Stops after 500 seconds; given again, it goes on with the parts that are missing. Writes a JSON result a part and
 ``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that proves function, not speed.
 """
 

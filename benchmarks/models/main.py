@@ -22,7 +22,6 @@ from partkit.launch import WorkerGroup  # noqa: E402
 from partkit.plan import Plan  # noqa: E402
 from partkit.planners import PlanRequest, plan_as_asked  # noqa: E402
 from partkit.profile import Profile  # noqa: E402
-from partkit.progress import silent  # noqa: E402
 from partkit.runner import TOLERANCES, check_outputs, make_reference  # noqa: E402
 from partkit.sources import parse_model  # noqa: E402
 from partkit.units import format_bytes  # noqa: E402
@@ -70,7 +69,7 @@ def row(architecture: Architecture, folder: Path) -> tuple[list[str], bool]:
         try:
             plan = plan_of(profile, num_stages)
             job = job_of(plan, "pipeline", RunOptions(device="cpu", allow_code=True))
-            reference = reference or make_reference(job, silent)
+            reference = reference or make_reference(job, folder)
             told, agrees = split_result(job, reference)
             cells += [told, ", ".join(map(format_bytes, bytes_at_cuts(plan)))]
         except PartkitError as error:

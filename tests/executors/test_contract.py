@@ -31,8 +31,8 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def reference(plan: Plan) -> Path:
-    return make_reference(job_of(plan, "single", OPTIONS), lambda *_: None)
+def reference(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_reference(job_of(plan, "single", OPTIONS), tmp_path_factory.mktemp("reference"))
 
 
 def why_not(group: WorkerGroup) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from partkit.executors.stage_loop import turns_of_a_loop
@@ -25,9 +27,9 @@ def test_loops_of_replicas_give_the_same_bits_and_count_every_item() -> None:
     assert len(told) == len(result.ranks) == 3
 
 
-def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop() -> None:
+def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop(tmp_path: Path) -> None:
     job = job_of(plan_of("bert-tiny", 2), "pipeline", RunOptions(device="cpu", loop_graph="on"))
-    reference = make_reference(job, lambda *_: None)
+    reference = make_reference(job, tmp_path)
     with WorkerGroup(job) as group:
         loaded = group.call("load")
         assert items_at_once(loaded) == 16
