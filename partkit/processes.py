@@ -48,6 +48,11 @@ def fork(log_dir: Path, environment: Mapping[str, str], output: Path) -> Process
     return _server().start(log_dir, environment, output)
 
 
+def prepare() -> None:
+    """Start the server, which then imports while this process still has other things to do, such as to import too."""
+    _server()
+
+
 class Process:
     """A process that was forked."""
 
@@ -66,8 +71,7 @@ class Process:
     def kill(self) -> None:
         """End it at once."""
         if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+            self._server.kill(self._number)
 
 
 class ForkServer:
@@ -132,6 +136,15 @@ class ForkServer:
         self._read(timeout_s=0)
         return self._codes.get(number, -signal.SIGKILL if self._is_gone else None)
 
+    def kill(self, number: int) -> None:
+        """End a process; while the server still imports, the server, and with it all that it should have forked."""
+        if not self._pids:
+            self._process.kill()
+            self._is_gone = True
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid_of(number), signal.SIGKILL)
+
     def retire(self) -> bool:
         """End the server if nothing that it has forked runs; whether that was so."""
         self._read(timeout_s=0)
@@ -143,6 +156,8 @@ class ForkServer:
     def close(self) -> None:
         """End the server, and with it what it has forked."""
         self._socket.close()
+        if not self._pids:  # it may be importing, and would hear of this only then
+            self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
 

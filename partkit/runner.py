@@ -21,12 +21,16 @@ from partkit.rates import latencies, overall_rate
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
 from partkit.torchrun import is_one_host, join, started_by_launcher
 from partkit.transport.places import places
+from partkit.units import format_seconds
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
 
 TF32_TOLERANCE = 1e-2
 """The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
+
+_DRIFT = 0.15
+"""Share by which a stage may differ from its planned time before the profile is called in doubt."""
 
 _USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
 _CHECKED_ITEMS = 12
@@ -220,6 +224,20 @@ def _result(
     )
 
 
+def drift(plan: Plan, stage_s: Mapping[int, float]) -> list[str]:
+    """A warning where the slowest stage's time is not that of the profile, which may be of another hour."""
+    slowest = max(_stage_times(plan, stage_s), key=lambda stage: stage.measured_s, default=None)
+    if slowest is None or slowest.predicted_s is None:
+        return []
+    takes, planned = slowest.measured_s, slowest.predicted_s
+    if planned * (1 - _DRIFT) < takes < planned * (1 + _DRIFT):
+        return []
+    return [
+        f"stage {slowest.index} takes {format_seconds(takes)}, and {format_seconds(planned)} "
+        "were planned: the profile is of a faster or slower hour; plan again with --measure, or profile with --refresh"
+    ]
+
+
 def _stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, ...]:
     """Of each stage its slowest replica's time."""
     slowest: dict[int, float] = {}
@@ -261,6 +279,8 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
         told.append(
             f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
         )
+    if planned == job.device and job.fed.sizes == job.model.sizes and not plan.node_times.is_analytic:
+        told += drift(plan, measured.stage_s)
     if len(measured.latencies_s) < P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told

@@ -91,6 +91,21 @@ def test_where_the_server_ends_its_ranks_count_as_killed(tmp_path: Path) -> None
         server.close()
 
 
+def test_a_server_that_still_imports_is_not_waited_for(tmp_path: Path) -> None:
+    server = ForkServer()
+    began = time.monotonic()
+    process = server.start(tmp_path, {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "log")
+    process.kill()
+    assert process.poll() == -signal.SIGKILL
+    server.close()
+    unused = ForkServer()
+    unused.close()
+    assert time.monotonic() - began < 2, "the imports take longer"
+    assert not (tmp_path / "log").exists()
+    assert gone(server._process.pid)
+    assert gone(unused._process.pid)
+
+
 def test_a_parent_that_is_killed_leaves_no_rank_behind() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     with parent:
