@@ -62,6 +62,8 @@ class Bench:
     def __init__(self, out: Path, limit_s: float) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self._end = out, time.monotonic() + limit_s
+        self._longest_s = 0.0
+        """Of the waves so far: where less is left, the next could not end in time."""
         self._most = _PROCESSES * max(1, num_cuda_devices())
         self.problems: dict[str, str] = {}
         """Why a result is missing, by name."""
@@ -89,8 +91,8 @@ class Bench:
         """Results of plans, each checked against the unsplit model, by name."""
         missing = [run for run in runs if not self._path(run.name).exists()]
         for wave in _waves(missing, lambda run: _num_ranks(run) + 1, self._most):
-            with contextlib.ExitStack() as stack:
-                wave = [run for run in wave if self._has_time(run.name)]
+            wave = [run for run in wave if self._has_time(run.name, self._longest_s)]
+            with self._timed(), contextlib.ExitStack() as stack:
                 groups = {run.name: self._loading(run, stack) for run in wave}
                 singles: dict[str, tuple[WorkerGroup, int]] = {}
                 for run in wave:
@@ -121,14 +123,14 @@ class Bench:
         """Comparisons, by name."""
         missing = [match for match in matches if not self._path(match.name).exists()]
         for wave in _waves(missing, lambda match: len(match.options.executors) * _num_ranks(match), self._most):
-            with contextlib.ExitStack() as stack:
+            wave = [match for match in wave if self._has_time(match.name, self._longest_s)]
+            with self._timed(), contextlib.ExitStack() as stack:
                 contests = []
                 for match in wave:
-                    if self._has_time(match.name):
-                        with _environment(match.settings):
-                            contest = stack.enter_context(Contest(match.plan, match.options))
-                            contest.start()
-                        contests.append((match, contest))
+                    with _environment(match.settings):
+                        contest = stack.enter_context(Contest(match.plan, match.options))
+                        contest.start()
+                    contests.append((match, contest))
                 for match, contest in contests:
                     with self.noted(match.name), _environment(match.settings):
                         contest.load()
@@ -149,8 +151,14 @@ class Bench:
     def _path(self, name: str) -> Path:
         return self.out / f"{name}.json"
 
-    def _has_time(self, name: str) -> bool:
-        if time.monotonic() < self._end:
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self._longest_s = max(self._longest_s, time.monotonic() - begin)
+
+    def _has_time(self, name: str, needed_s: float = 0.0) -> bool:
+        if time.monotonic() + needed_s < self._end:
             return True
         self.problems[name] = "not run: out of time; give the same command again"
         return False

@@ -69,8 +69,8 @@ class WorkerGroup:
 
     def __init__(self, job: Job, *, port: int | None = None) -> None:
         self.job = job
-        self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
         self._store = _open_store(port)
+        self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
         self._num_calls = 0
         (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         self._processes = self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_what_is_there_is_kept_and_without_time_nothing_starts(tmp_path: Path) -
     assert bench.matches([Match("match", plan, CompareOptions(device="cpu"))]) == {}
     late = "not run: out of time; give the same command again"
     assert bench.problems == {"late": late, "match": late}
+
+
+def test_a_wave_starts_only_where_the_longest_so_far_would_still_end_in_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, limit_s=60)
+    assert bench._has_time("first", bench._longest_s)
+    with bench._timed():
+        time.sleep(0.05)
+    assert 0.05 <= bench._longest_s < 60
+    bench._longest_s = 61
+    assert not bench._has_time("second", bench._longest_s)
+    assert list(bench.problems) == ["second"]
 
 
 def test_as_many_are_loaded_at_once_as_devices_have_memory_for() -> None:

@@ -3,8 +3,9 @@
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results --device cpu --model bert-tiny
 
-Stops after 500 seconds; given again, it goes on with the parts that are missing. Writes a JSON result a part and
-``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that proves function, not speed.
+Starts nothing that would not end within 530 seconds; given again, it goes on with the parts that are missing. Writes a
+JSON result a part and ``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that proves
+function, not speed.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stages", type=int, default=4)
     parser.add_argument("--with", dest="executors", default=EXECUTORS)
     parser.add_argument("--only", default="", help="modes, separated by commas, as bert,bert-bf16; default: all")
-    parser.add_argument("--limit", type=float, default=500, help="seconds for all parts together")
+    parser.add_argument("--limit", type=float, default=530, help="seconds for all parts together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
     options.gpus = min(num_cuda_devices(), options.stages)
