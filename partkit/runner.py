@@ -30,7 +30,7 @@ TF32_TOLERANCE = 1e-2
 """The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
 
 _DRIFT = 0.15
-"""Share by which a stage may differ from its planned time before the profile is called in doubt."""
+"""Share by which stage and rate may both differ from what was planned before the profile is called in doubt."""
 
 _USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
 _CHECKED_ITEMS = 12
@@ -224,13 +224,15 @@ def _result(
     )
 
 
-def drift(plan: Plan, stage_s: Mapping[int, float]) -> list[str]:
-    """A warning where the slowest stage's time is not that of the profile, which may be of another hour."""
-    slowest = max(_stage_times(plan, stage_s), key=lambda stage: stage.measured_s, default=None)
-    if slowest is None or slowest.predicted_s is None:
+def drift(plan: Plan, measured: Measured) -> list[str]:
+    """A warning where the prediction did not come true and the slowest stage's time is not the profile's either."""
+    slowest = max(_stage_times(plan, measured.stage_s), key=lambda stage: stage.measured_s, default=None)
+    if slowest is None or not slowest.predicted_s:
         return []
     takes, planned = slowest.measured_s, slowest.predicted_s
-    if planned * (1 - _DRIFT) < takes < planned * (1 + _DRIFT):
+    by_stage, by_rate = takes / planned, plan.prediction.samples_per_s / measured.steady_per_s
+    is_slower, is_faster = min(by_stage, by_rate) > 1 + _DRIFT, max(by_stage, by_rate) < 1 - _DRIFT
+    if not is_slower and not is_faster:
         return []
     return [
         f"stage {slowest.index} takes {format_seconds(takes)}, and {format_seconds(planned)} "
@@ -280,7 +282,7 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
             f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
         )
     if planned == job.device and job.fed.sizes == job.model.sizes and not plan.node_times.is_analytic:
-        told += drift(plan, measured.stage_s)
+        told += drift(plan, measured)
     if len(measured.latencies_s) < P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")
     return told
