@@ -64,7 +64,7 @@ class Ranks(Protocol):
 class WorkerGroup:
     """The ranks of one job, started on this host; a context manager that leaves nothing running.
 
-    The folder of their logs goes with them unless one failed or had to be ended.
+    Their logs go with them unless an error refers to them.
     """
 
     def __init__(self, job: Job, *, port: int | None = None) -> None:
@@ -83,9 +83,7 @@ class WorkerGroup:
         if kind is None:
             self.close()
         else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
-            self.kill()
-            if kind is KeyboardInterrupt:
-                shutil.rmtree(self.log_dir)
+            self.kill(with_logs=kind is KeyboardInterrupt)
 
     def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
         """Give all ranks an order and return their answers by rank.
@@ -126,7 +124,9 @@ class WorkerGroup:
         codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
         if any(codes.values()) or (codes and None not in codes.values()):
             self.kill()
-            raise self._first_cause(codes)
+            error = self._first_cause(codes)
+            self.kill(with_logs=error.hint is None)  # it says all that there is to know
+            raise error
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
@@ -143,16 +143,16 @@ class WorkerGroup:
         self.ask_to_stop()
         with contextlib.suppress(KeyboardInterrupt):
             self._await_end(_STOP_S)
-        if self._processes and all(process.poll() == 0 for process in self._processes):
-            shutil.rmtree(self.log_dir)
-        self.kill()
+        self.kill(with_logs=bool(self._processes) and all(process.poll() == 0 for process in self._processes))
 
-    def kill(self) -> None:
-        """End the ranks at once."""
+    def kill(self, *, with_logs: bool = False) -> None:
+        """End the ranks at once; ``with_logs``: nobody will read those, so that they go too."""
         for process in self._processes:
             process.kill()
         self._await_end(_KILLED_S)
         self._processes = []
+        if with_logs:
+            shutil.rmtree(self.log_dir, ignore_errors=True)
 
     def _await_end(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

@@ -267,9 +267,9 @@ def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
             "stage times are processor time, and bottleneck_efficiency cannot reach 1"
         )
     indexes = job.device_by_place or job.devices
-    if len(set(indexes)) < len(indexes):
+    if job.device == "cuda" and len(set(indexes)) < len(indexes):
         told.append(
-            f"{len(indexes)} stages share {len(set(indexes))} device(s): the prediction and bottleneck_efficiency "
+            f"{len(indexes)} stages share {len(set(indexes))} GPU(s): the prediction and bottleneck_efficiency "
             "are of stages that have one each"
         )
     if job.fed.sizes != job.model.sizes:

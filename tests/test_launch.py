@@ -71,6 +71,7 @@ def test_a_fault_of_the_request_found_by_a_rank_keeps_its_message_and_exit_code(
     assert raised.value.exit_code == 2
     assert raised.value.message.startswith("the plan was made for another structure of bert-tiny (planned 000000000000")
     assert raised.value.message.endswith("re-plan with 'partkit plan bert-tiny'")
+    assert not group.log_dir.exists(), "the message says it all"
 
 
 def test_a_port_in_use_is_told_with_its_number() -> None:
@@ -96,3 +97,4 @@ def test_an_interrupted_group_ends_its_ranks_at_once_whatever_they_do() -> None:
         interrupt(group)
     assert time.monotonic() - began < 5
     assert not any(is_running(pid) for pid in pids.values())
+    assert not group.log_dir.exists()

@@ -48,6 +48,13 @@ def test_a_model_is_planned_first_and_the_plan_written(partkit, library):
     assert Comparison.load("c.json") == library.comparison
 
 
+def test_an_unknown_executor_is_told_before_the_model_is_profiled(partkit, library):
+    told = partkit("compare", "bert-tiny", "--stages", "2", "--with", "single,fastest")
+    assert told.code == 2
+    assert told.err.startswith("partkit: there is no executor 'fastest'; choose from single, single-graph, ")
+    assert library.asked == {}
+
+
 def test_an_invalid_comparison_is_shown_and_ends_with_7(partkit, library):
     told = partkit("compare", PLAN, "--json", "-q")
     assert told.code == 7

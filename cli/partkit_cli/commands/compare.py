@@ -78,7 +78,11 @@ def compare(
         start_rank_server()
         from partkit.compare import CompareOptions, compare_executors
 
+        from partkit.executors import require_executor
+
         names = tuple(name.strip() for name in executors.split(",") if name.strip())
+        for name in names:  # before a model is profiled
+            require_executor(name, allow_code=True)
         plan, plan_path, typed = _plan(given, names, building, planning, machine, output)
         options = CompareOptions(
             executors=names,
