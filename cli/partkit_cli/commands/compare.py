@@ -77,7 +77,6 @@ def compare(
     else:
         start_rank_server()
         from partkit.compare import CompareOptions, compare_executors
-
         from partkit.executors import require_executor
 
         names = tuple(name.strip() for name in executors.split(",") if name.strip())
