@@ -12,7 +12,8 @@ demo: $(INSTALLED)
 	$(BIN)/partkit compare demo/bert2.json --with single,pipeline,dispatch,fsdp --quick
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed"
+	$(BIN)/python -m pytest -m timed
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -56,6 +56,11 @@ _PROCESSES = 20
 Task = TypeVar("Task", Run, Match)
 
 
+def comma_list(text: str) -> tuple[str, ...]:
+    """An option that names several things, as ``bert,gpt2``."""
+    return tuple(name for name in text.split(",") if name)
+
+
 class Bench:
     """A folder of results and the time that is left."""
 

@@ -83,7 +83,9 @@ class WorkerGroup:
         if kind is None:
             self.close()
         else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
-            self.kill(with_logs=kind is KeyboardInterrupt)
+            self.kill()
+            if kind is KeyboardInterrupt:
+                self.drop_logs()
 
     def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
         """Give all ranks an order and return their answers by rank.
@@ -125,7 +127,8 @@ class WorkerGroup:
         if any(codes.values()) or (codes and None not in codes.values()):
             self.kill()
             error = self._first_cause(codes)
-            self.kill(with_logs=error.hint is None)  # it says all that there is to know
+            if error.hint is None:  # it says all that there is to know
+                self.drop_logs()
             raise error
 
     def pids(self) -> dict[int, int]:
@@ -143,16 +146,21 @@ class WorkerGroup:
         self.ask_to_stop()
         with contextlib.suppress(KeyboardInterrupt):
             self._await_end(_STOP_S)
-        self.kill(with_logs=bool(self._processes) and all(process.poll() == 0 for process in self._processes))
+        went_well = bool(self._processes) and all(process.poll() == 0 for process in self._processes)
+        self.kill()
+        if went_well:
+            self.drop_logs()
 
-    def kill(self, *, with_logs: bool = False) -> None:
-        """End the ranks at once; ``with_logs``: nobody will read those, so that they go too."""
+    def kill(self) -> None:
+        """End the ranks at once."""
         for process in self._processes:
             process.kill()
         self._await_end(_KILLED_S)
         self._processes = []
-        if with_logs:
-            shutil.rmtree(self.log_dir, ignore_errors=True)
+
+    def drop_logs(self) -> None:
+        """Remove the logs of ranks that have ended: nobody will read them."""
+        shutil.rmtree(self.log_dir, ignore_errors=True)
 
     def _await_end(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

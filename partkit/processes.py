@@ -49,8 +49,14 @@ def fork(log_dir: Path, environment: Mapping[str, str], output: Path) -> Process
 
 
 def prepare() -> None:
-    """Start the server, which then imports while this process still has other things to do, such as to import too."""
-    _server()
+    """Start the server, so that it imports while this process does too, unless a launcher has started the ranks."""
+    if not started_by_launcher():
+        _server()
+
+
+def started_by_launcher() -> bool:
+    """True where this process is a rank of someone else's launch (torchrun, Slurm)."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ) and "PARTKIT_STORE" not in os.environ
 
 
 class Process:

@@ -59,7 +59,8 @@ class Contender:
     def start_anew(self) -> None:
         """Forget all that was seen of it, for another sitting."""
         if self.group is not None:
-            self.group.kill(with_logs=True)
+            self.group.kill()
+            self.group.drop_logs()
         self.__dict__.update(Contender(self.name).__dict__)
 
     def add_note(self, text: str) -> None:

@@ -16,10 +16,11 @@ from partkit.launch import Ranks, Reply, WorkerGroup
 from partkit.machine import num_cores
 from partkit.measure import describe_environment, describe_gpus, percentile
 from partkit.plan import Plan
+from partkit.processes import started_by_launcher
 from partkit.progress import Progress, silent
 from partkit.rates import latencies, overall_rate
 from partkit.result import Check, Latency, RankUse, RunResult, StageTime
-from partkit.torchrun import is_one_host, join, started_by_launcher
+from partkit.torchrun import is_one_host, join
 from partkit.transport.places import places
 from partkit.units import format_seconds
 

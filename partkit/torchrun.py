@@ -19,11 +19,6 @@ from partkit.launch import Reply, serve
 from partkit.worker import Worker, end_with_parent
 
 
-def started_by_launcher() -> bool:
-    """True where this process is a rank of someone else's launch."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ) and "PARTKIT_STORE" not in os.environ
-
-
 def is_one_host() -> bool:
     """True where all ranks share this host, and so its files."""
     return os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from partkit import processes
 from partkit.errors import RankFailedError
 from partkit.job import Job
 from partkit.launch import WorkerGroup
@@ -104,6 +105,18 @@ def test_a_server_that_still_imports_is_not_waited_for(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
     assert gone(server._process.pid)
     assert gone(unused._process.pid)
+
+
+def test_a_server_is_prepared_unless_a_launcher_has_started_the_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(processes, "_server", lambda: begun.append("server"))
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    processes.prepare()
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "0")
+    processes.prepare()
+    assert begun == ["server"]
 
 
 def test_a_parent_that_is_killed_leaves_no_rank_behind() -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.pipeline.main import HAND_WRITTEN, NO_PEER
-from benchmarks.side_by_side import Bench, Match
+from benchmarks.side_by_side import Bench, Match, comma_list
 from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
 from partkit.compare import CompareOptions
 from partkit.machine import num_cuda_devices, resolve_device
@@ -43,7 +43,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="bert")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--stages", type=int, default=None, help="default: every GPU, or two on a CPU")
-    parser.add_argument("--with", dest="executors", default=EXECUTORS)
+    parser.add_argument("--with", dest="executors", type=comma_list, default=EXECUTORS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.6, help="of each executor's turn")
     parser.add_argument("--streams", type=int, default=8, help="of deepspeed and fsdp1 in a comparison of their own")
@@ -65,7 +65,7 @@ def _plan(bench: Bench, options: argparse.Namespace) -> Plan:
 
 def _matches(plan: Plan, options: argparse.Namespace) -> Iterator[Match]:
     choice = CompareOptions(
-        executors=tuple(options.executors.split(",")),
+        executors=options.executors,
         rounds=2 if options.quick else options.rounds,
         seconds_per_round=options.seconds,
         device=options.device,

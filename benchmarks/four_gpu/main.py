@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import Bench, Match, Run
+from benchmarks.side_by_side import Bench, Match, Run, comma_list
 from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
 from partkit.compare import CompareOptions
 from partkit.jobs import RunOptions
@@ -55,8 +55,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", default="bert")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--stages", type=int, default=4)
-    parser.add_argument("--with", dest="executors", default=EXECUTORS)
-    parser.add_argument("--only", default="", help="modes, separated by commas, as bert,bert-bf16; default: all")
+    parser.add_argument("--with", dest="executors", type=comma_list, default=EXECUTORS)
+    parser.add_argument(
+        "--only", type=comma_list, default="", help="modes, separated by commas, as bert,bert-bf16; default: all"
+    )
     parser.add_argument("--limit", type=float, default=530, help="seconds for all parts together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
@@ -77,8 +79,7 @@ def _modes(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]
             "vit": ("vit", {}),
             "bert-large": ("bert-large", {}),
         }
-    wanted = [name for name in options.only.split(",") if name]
-    return {name: mode for name, mode in modes.items() if not wanted or name in wanted}
+    return {name: mode for name, mode in modes.items() if not options.only or name in options.only}
 
 
 def _plans(bench: Bench, options: argparse.Namespace) -> dict[str, Plan]:
@@ -112,7 +113,7 @@ def _folded(plan: Plan, num_gpus: int) -> Plan:
 def _matches(plans: Mapping[str, Plan], options: argparse.Namespace) -> Iterator[Match]:
     on_cuda = options.device == "cuda"
     choice = CompareOptions(
-        executors=tuple(options.executors.split(",")),
+        executors=options.executors,
         rounds=3,
         seconds_per_round=0.4 if on_cuda else 1.0,
         device=options.device,

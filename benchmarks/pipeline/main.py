@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import Bench, Match, Run
+from benchmarks.side_by_side import Bench, Match, Run, comma_list
 from partkit import PlanRequest, machine_cluster, plan_as_asked
 from partkit.compare import CompareOptions
 from partkit.jobs import RunOptions
@@ -40,13 +40,13 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--ratios", action="store_true", help="also compare with other ways to run the model")
-    parser.add_argument("--only", default="", help="names of runs, separated by commas; default: all")
+    parser.add_argument("--only", type=comma_list, default="", help="names of runs, separated by commas; default: all")
     parser.add_argument("--limit", type=float, default=530, help="seconds for all together")
     options = parser.parse_args()
     options.device = resolve_device(options.device)
     bench = Bench(options.out, options.limit)
     plans = _plans(bench, options)
-    wanted = [f"run-{name}" for name in options.only.split(",") if name]
+    wanted = [f"run-{name}" for name in options.only]
     results = bench.runs([run for run in _runs(plans, options) if not wanted or run.name in wanted])
     matches = bench.matches(list(_matches(plans, options))) if options.ratios else {}
     bench.write("\n".join([*_run_table(results, bench.problems), *_ratio_tables(matches)]))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from partkit.errors import UsageError
 from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
-from partkit_cli.ranks import start_rank_server
 
 if TYPE_CHECKING:
     from partkit.cluster import Cluster
@@ -38,7 +37,9 @@ def profile_of(
         refuse(options, model, "profile")
         return Profile.load(model)
     if analytic is None:
-        start_rank_server()
+        from partkit.processes import prepare
+
+        prepare()  # before what takes seconds to import
     spec = options.spec(model)
     from partkit.workflow import profile_model
 

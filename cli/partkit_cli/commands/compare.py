@@ -12,7 +12,6 @@ from partkit.errors import UsageError
 from partkit_cli.failure import OK, RESULT_INVALID
 from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
-from partkit_cli.ranks import start_rank_server
 
 if TYPE_CHECKING:
     from partkit.model import ModelSpec
@@ -75,7 +74,9 @@ def compare(
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
     else:
-        start_rank_server()
+        from partkit.processes import prepare
+
+        prepare()  # before what takes seconds to import
         from partkit.compare import CompareOptions, compare_executors
         from partkit.executors import require_executor
 

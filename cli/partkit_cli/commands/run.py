@@ -13,7 +13,6 @@ from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.item_run import run_items
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
-from partkit_cli.ranks import start_rank_server
 
 if TYPE_CHECKING:
     from partkit.result import RunResult
@@ -74,7 +73,9 @@ def run(
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
-    start_rank_server()
+    from partkit.processes import prepare
+
+    prepare()  # before what takes seconds to import
     from partkit.jobs import RunOptions
     from partkit.plan import Plan
     from partkit.runner import run_plan
