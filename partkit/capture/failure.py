@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import linecache
 import re
+from pathlib import Path
 from traceback import FrameSummary, extract_tb
 
+import torch
 from torch.fx.experimental.symbolic_shapes import ConstraintViolationError, GuardOnDataDependentSymNode
 
 from partkit.errors import CaptureError
 from partkit.model import ModelSpec
+
+_NO_MODELS = (f"{Path(torch.__file__).parent}/", f"{Path(__file__).parent.parent}/", "<")
+"""Beginnings of the files whose lines are not the model's: torch, partkit and generated code."""
 
 _BY_MESSAGE = (
     (r"\.(numpy|tolist)\(\) is not supported", "keep the computation in torch operations"),
@@ -28,12 +33,8 @@ def capture_error(spec: ModelSpec, error: Exception) -> CaptureError:
 
 def _own_line(error: BaseException) -> FrameSummary | None:
     """The innermost line of the model's own code on the way to the error."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if not _is_ours(frame.filename)]
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(_NO_MODELS)]
     return frames[-1] if frames else None
-
-
-def _is_ours(filename: str) -> bool:
-    return "/torch/" in filename or "/partkit/" in filename or filename.startswith("<")
 
 
 def _told(frame: FrameSummary) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +92,18 @@ def test_the_error_names_the_line_and_the_reason_and_what_to_try(
     assert raised.value.hint == (
         f"{advice}; 'partkit compare py:mine:net --with single,dispatch' runs it without capture"
     )
+
+
+@pytest.mark.parametrize("folder", ["partkit", "torch"])
+def test_a_model_in_a_folder_named_as_a_package_is_told_with_its_line(folder: str, tmp_path: Path) -> None:
+    path = tmp_path / folder / "net.py"
+    path.parent.mkdir()
+    path.write_text("def forward(self, x):\n    return x[: int(x.sum())]\n")
+    methods: dict[str, Any] = {}
+    exec(compile(path.read_text(), str(path), "exec"), methods)
+    with pytest.raises(CaptureError) as raised:
+        capture(loaded(type("Net", (nn.Module,), {"forward": methods["forward"]})()))
+    assert f" at {path}:2 in forward (return x[: int(x.sum())]): " in raised.value.message
 
 
 def test_a_size_that_the_model_fixes_is_told_as_such() -> None:
