@@ -11,9 +11,10 @@ demo: $(INSTALLED)
 	$(BIN)/partkit run demo/bert2.json --quick
 	$(BIN)/partkit compare demo/bert2.json --with single,pipeline,dispatch,fsdp --quick
 
+# A busy neighbour of a shared host can double a wall time: what asserts one has a second try.
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed"
-	$(BIN)/python -m pytest -m timed
+	$(BIN)/python -m pytest -m timed || $(BIN)/python -m pytest -m timed
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
