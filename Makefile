@@ -23,7 +23,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 schemas: $(INSTALLED)
-	$(BIN)/python -m partkit.schemas
+	$(BIN)/python -m partkit.data.schemas
 
 clean:
 	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

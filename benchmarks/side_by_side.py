@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from partkit.compare import CompareOptions, Contest
+from partkit.data.job import DeviceType, Job
+from partkit.data.model import ModelSpec
+from partkit.data.plan import Plan
+from partkit.data.profile import Profile
+from partkit.data.result import Comparison, RunResult
 from partkit.errors import PartkitError
-from partkit.job import DeviceType, Job
-from partkit.jobs import RunOptions, job_of
-from partkit.launch import WorkerGroup
-from partkit.machine import num_cuda_devices
-from partkit.model import ModelSpec
-from partkit.plan import Plan
-from partkit.profile import Profile
-from partkit.result import Comparison, RunResult
-from partkit.runner import drive_loaded, unsplit_job, write_reference
+from partkit.machine.devices import num_cuda_devices
+from partkit.ranks.group import RankGroup
+from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.compare import CompareOptions, Contest
+from partkit.runs.run import drive_loaded, unsplit_job, write_reference
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class Bench:
     ) -> dict[str, Profile]:
         """Profiles of models on the first device, by name; ``meanwhile`` is called while they are captured."""
         with contextlib.ExitStack() as stack:
-            waiting: list[tuple[str, WorkerGroup, int]] = []
+            waiting: list[tuple[str, RankGroup, int]] = []
             for name, spec in specs.items():
                 if not self._path(name).exists():
-                    group = stack.enter_context(WorkerGroup(Job(executor="profile", model=spec, device=device)))
+                    group = stack.enter_context(RankGroup(Job(executor="profile", model=spec, device=device)))
                     waiting.append((name, group, group.post("prepare")))
             meanwhile()
             for name, group, order in waiting:
@@ -99,11 +99,11 @@ class Bench:
             wave = [run for run in wave if self._has_time(run.name, self._longest_s)]
             with self._timed(), contextlib.ExitStack() as stack:
                 groups = {run.name: self._loading(run, stack) for run in wave}
-                singles: dict[str, tuple[WorkerGroup, int]] = {}
+                singles: dict[str, tuple[RankGroup, int]] = {}
                 for run in wave:
                     model = run.plan.model.model_dump_json()
                     if model not in singles:
-                        single = stack.enter_context(WorkerGroup(unsplit_job(groups[run.name][0].job)))
+                        single = stack.enter_context(RankGroup(unsplit_job(groups[run.name][0].job)))
                         singles[model] = single, single.post("load")
                 loaded, references = {}, dict[str, Path]()
                 for run in wave:
@@ -168,10 +168,10 @@ class Bench:
         self.problems[name] = "not run: out of time; give the same command again"
         return False
 
-    def _loading(self, run: Run, stack: contextlib.ExitStack) -> tuple[WorkerGroup, int]:
+    def _loading(self, run: Run, stack: contextlib.ExitStack) -> tuple[RankGroup, int]:
         """The plan's ranks, and the number of their order to load."""
         with _environment(run.settings):
-            group = stack.enter_context(WorkerGroup(job_of(run.plan, run.plan.executor, run.options)))
+            group = stack.enter_context(RankGroup(job_of(run.plan, run.plan.executor, run.options)))
         return group, group.post("load")
 
     @contextlib.contextmanager

@@ -6,14 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from partkit.compare import CompareOptions, compare_executors
     from partkit.errors import PartkitError
-    from partkit.jobs import RunOptions
-    from partkit.pipeline import Pipeline, open_pipeline
+    from partkit.models.sources import parse_model
     from partkit.planners import PlanRequest, make_plan, plan_as_asked
-    from partkit.runner import run_plan
-    from partkit.sources import parse_model
-    from partkit.workflow import machine_cluster, profile_model
+    from partkit.ranks.run_options import RunOptions
+    from partkit.runs.compare import CompareOptions, compare_executors
+    from partkit.runs.machine_cluster import machine_cluster
+    from partkit.runs.open_pipeline import Pipeline, open_pipeline
+    from partkit.runs.profile_model import profile_model
+    from partkit.runs.run import run_plan
 
 __all__ = [
     "CompareOptions",
@@ -32,19 +33,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CompareOptions": "partkit.compare",
+    "CompareOptions": "partkit.runs.compare",
     "PartkitError": "partkit.errors",
-    "Pipeline": "partkit.pipeline",
+    "Pipeline": "partkit.runs.open_pipeline",
     "PlanRequest": "partkit.planners",
-    "RunOptions": "partkit.runner",
-    "compare_executors": "partkit.compare",
-    "machine_cluster": "partkit.workflow",
+    "RunOptions": "partkit.runs.run",
+    "compare_executors": "partkit.runs.compare",
+    "machine_cluster": "partkit.runs.machine_cluster",
     "make_plan": "partkit.planners",
-    "open_pipeline": "partkit.pipeline",
-    "parse_model": "partkit.sources",
+    "open_pipeline": "partkit.runs.open_pipeline",
+    "parse_model": "partkit.models.sources",
     "plan_as_asked": "partkit.planners",
-    "profile_model": "partkit.workflow",
-    "run_plan": "partkit.runner",
+    "profile_model": "partkit.runs.profile_model",
+    "run_plan": "partkit.runs.run",
 }
 """Where each public name lives; looked up on first use, so that importing partkit costs nothing."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from partkit.capture import Capture, capture, is_pick
-from partkit.cluster import Cluster, Device, Link
-from partkit.plan import Plan, Prediction, Stage
-from partkit.sources import load_model, parse_model
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.plan import Plan, Prediction, Stage
+from partkit.models.capture import Capture, capture, is_pick
+from partkit.models.sources import load_model, parse_model
 
 
 def captured_model(source: str, **options: Any) -> Capture:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture
-from partkit.executors.loading import tensor_reader
-from partkit.materialise import materialise
-from partkit.profile import Profile, ProfiledDevice
+from partkit.data.profile import Profile, ProfiledDevice
+from partkit.models.capture import Capture
+from partkit.models.of_job import tensor_reader
+from partkit.models.sources.loaded import LoadedModel
 from partkit.profilers.assemble import assemble
-from partkit.sources.loaded import LoadedModel
-from partkit.stages import StageGraph, ValueSpec, cut
+from partkit.stages.cut import StageGraph, ValueSpec, cut
+from partkit.stages.materialise import materialise
 from partkit.transport.buffers import SlotBuffer
 
 

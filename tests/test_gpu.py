@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from partkit.job import LoopGraph
-from partkit.jobs import RunOptions
-from partkit.machine import num_cuda_devices
-from partkit.runner import run_plan
-from partkit.workflow import machine_cluster, profile_model
+from partkit.data.job import LoopGraph
+from partkit.machine.devices import num_cuda_devices
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.machine_cluster import machine_cluster
+from partkit.runs.profile_model import profile_model
+from partkit.runs.run import run_plan
 from tests.planned import plan_of
 
 pytestmark = [

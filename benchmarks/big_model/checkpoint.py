@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from partkit.weights import seeded_tensor
+from partkit.models.weights import seeded_tensor
 
 SHARD_BYTES = 500_000_000
 

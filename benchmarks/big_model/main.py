@@ -12,7 +12,9 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[2])]
 from checkpoint import write_checkpoint  # noqa: E402
 
-IMPORTS = "import partkit_cli.main, partkit.worker, partkit.workflow; from transformers import LlamaForCausalLM"
+IMPORTS = (
+    "import partkit_cli.main, partkit.ranks.rank, partkit.runs.profile_model; from transformers import LlamaForCausalLM"
+)
 FACTOR, ALLOWANCE_BYTES, PLANNING_BYTES = 1.25, 600_000_000, 1_000_000_000
 
 

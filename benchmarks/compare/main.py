@@ -15,11 +15,11 @@ from pathlib import Path
 from benchmarks.pipeline.main import HAND_WRITTEN, NO_PEER
 from benchmarks.side_by_side import Bench, Match, comma_list
 from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
-from partkit.compare import CompareOptions
-from partkit.machine import num_cuda_devices, resolve_device
-from partkit.plan import Plan
+from partkit.data.plan import Plan
+from partkit.data.result import Comparison
+from partkit.machine.devices import num_cuda_devices, resolve_device
 from partkit.reports import render
-from partkit.result import Comparison
+from partkit.runs.compare import CompareOptions
 
 EXECUTORS = (
     f"single,single-graph,replicas,pipeline,pipeline-nccl,split,{HAND_WRITTEN},dispatch,fsdp,fsdp-replicated,fsdp1,"

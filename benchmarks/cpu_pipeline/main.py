@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from partkit.compare import CompareOptions, compare_executors
-from partkit.jobs import RunOptions
+from partkit.models.sources import parse_model
 from partkit.planners import PlanRequest, plan_as_asked
-from partkit.runner import run_plan
-from partkit.sources import parse_model
-from partkit.workflow import machine_cluster, profile_model
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.compare import CompareOptions, compare_executors
+from partkit.runs.machine_cluster import machine_cluster
+from partkit.runs.profile_model import profile_model
+from partkit.runs.run import run_plan
 
 EXECUTORS = ("single", "pipeline", "dispatch", "fsdp")
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from benchmarks.side_by_side import Bench, Match, Run, comma_list
 from partkit import PlanRequest, machine_cluster, parse_model, plan_as_asked
-from partkit.compare import CompareOptions
-from partkit.jobs import RunOptions
-from partkit.machine import num_cuda_devices, resolve_device
-from partkit.plan import Plan
-from partkit.result import Comparison, Row, RunResult
+from partkit.data.plan import Plan
+from partkit.data.result import Comparison, Row, RunResult
+from partkit.machine.devices import num_cuda_devices, resolve_device
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.compare import CompareOptions
 
 EXECUTORS = "single-graph,replicas,pipeline,split,dispatch,fsdp,fsdp1,deepspeed,tp,accelerate,torch-pipelining"
 NO_PEER = {"NCCL_P2P_DISABLE": "1"}

@@ -14,18 +14,18 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from architectures import ARCHITECTURES, Architecture, modules  # noqa: E402
 
-from partkit.cluster import Cluster, Device, Link  # noqa: E402
+from partkit.data.cluster import Cluster, Device, Link  # noqa: E402
+from partkit.data.job import Job  # noqa: E402
+from partkit.data.plan import Plan  # noqa: E402
+from partkit.data.profile import Profile  # noqa: E402
+from partkit.data.units import format_bytes  # noqa: E402
 from partkit.errors import PartkitError  # noqa: E402
-from partkit.job import Job  # noqa: E402
-from partkit.jobs import RunOptions, job_of  # noqa: E402
-from partkit.launch import WorkerGroup  # noqa: E402
-from partkit.plan import Plan  # noqa: E402
+from partkit.models.sources import parse_model  # noqa: E402
 from partkit.planners import PlanRequest, plan_as_asked  # noqa: E402
-from partkit.profile import Profile  # noqa: E402
-from partkit.runner import TOLERANCES, check_outputs, make_reference  # noqa: E402
-from partkit.sources import parse_model  # noqa: E402
-from partkit.units import format_bytes  # noqa: E402
-from partkit.workflow import profile_model  # noqa: E402
+from partkit.ranks.group import RankGroup  # noqa: E402
+from partkit.ranks.run_options import RunOptions, job_of  # noqa: E402
+from partkit.runs.profile_model import profile_model  # noqa: E402
+from partkit.runs.run import TOLERANCES, check_outputs, make_reference  # noqa: E402
 
 NUM_STAGES = (2, 4)
 LARGEST_RELATIVE = 1e-5
@@ -88,7 +88,7 @@ def plan_of(profile: Profile, num_stages: int) -> Plan:
 
 def split_result(job: Job, reference: Path) -> tuple[str, bool]:
     """Run the job's pipeline and tell its largest difference to the unsplit model's outputs."""
-    with WorkerGroup(job) as group:
+    with RankGroup(job) as group:
         group.call("load")
         check = check_outputs(group, reference)
     worst = check.max_abs_diff

@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 
 from partkit.errors import UnsupportedError
-from partkit.executors.clock import call_s, settle
-from partkit.executors.loading import item_inputs, load_job_model
 from partkit.executors.protocol import RankContext, Trace
+from partkit.machine.clock import call_s, settle
+from partkit.models.of_job import item_inputs, load_job_model
 
 _REFERENCE_CUT = {4: (0, 3, 7, 11, 12)}
 """First layer of each rank, and the end, of 12 layers over 4 ranks, as published; elsewhere shares are equal."""

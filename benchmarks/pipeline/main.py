@@ -17,13 +17,13 @@ from typing import Any
 
 from benchmarks.side_by_side import Bench, Match, Run, comma_list
 from partkit import PlanRequest, machine_cluster, plan_as_asked
-from partkit.compare import CompareOptions
-from partkit.jobs import RunOptions
-from partkit.machine import resolve_device
-from partkit.model import ModelSpec
-from partkit.plan import Plan
-from partkit.result import Comparison, RunResult
-from partkit.sources import parse_model
+from partkit.data.model import ModelSpec
+from partkit.data.plan import Plan
+from partkit.data.result import Comparison, RunResult
+from partkit.machine.devices import resolve_device
+from partkit.models.sources import parse_model
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.compare import CompareOptions
 
 HAND_WRITTEN = "benchmarks.pipeline.handwritten:HandWritten"
 RIVALS = ("pipeline", "pipeline-nccl", "split", "single-graph", "replicas", HAND_WRITTEN)

@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from partkit.cluster import Cluster, Device, Link
-from partkit.profile import Node, Profile
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.profile import Node, Profile
 
 PROFILES = Path(__file__).parent / "profiles"
 

@@ -25,12 +25,12 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 import numpy as np  # noqa: E402
 from instances import all_instances, box, operator_dag, random_chain  # noqa: E402
 
-from partkit.graph import Graph, build_graph  # noqa: E402
-from partkit.plan import Plan  # noqa: E402
+from partkit.data.plan import Plan  # noqa: E402
+from partkit.data.profile import Profile  # noqa: E402
 from partkit.planners import PlanRequest, make_plan  # noqa: E402
-from partkit.planners.outcome import compact  # noqa: E402
-from partkit.planners.problem import Problem, make_problem  # noqa: E402
-from partkit.profile import Profile  # noqa: E402
+from partkit.planners.costs.graph import Graph, build_graph  # noqa: E402
+from partkit.planners.problem.problem import Problem, make_problem  # noqa: E402
+from partkit.planners.search.outcome import compact  # noqa: E402
 
 CASES = ((4, True), (8, False))
 """Stages, and whether traffic overlaps compute."""
@@ -144,10 +144,10 @@ def print_exact() -> None:
 
 def _exact_period(problem: Problem) -> tuple[str, float | None]:
     """Number of downsets, and a bound that no contiguous plan goes below; None where they are too many."""
-    from partkit.planners import traffic_search
-    from partkit.planners.downset_tables import downset_cuts
-    from partkit.planners.downsets import enumerate_downsets
-    from partkit.planners.solve import solve
+    from partkit.planners.search import traffic_search
+    from partkit.planners.search.downset_tables import downset_cuts
+    from partkit.planners.search.downsets import enumerate_downsets
+    from partkit.planners.search.solve import solve
 
     members = enumerate_downsets(problem.all_blocks, MAX_EXACT)
     if members is None:
@@ -206,9 +206,9 @@ def _one(kind: str, num_nodes: str, num_stages: str, width: str) -> dict[str, fl
 
 def _all_ideals(num_stages: int) -> dict[str, float]:
     """All downsets of one graph, about 5,000, none of them left out beforehand."""
-    from partkit.planners.downset_tables import downset_cuts
-    from partkit.planners.downsets import enumerate_downsets
-    from partkit.planners.solve import solve
+    from partkit.planners.search.downset_tables import downset_cuts
+    from partkit.planners.search.downsets import enumerate_downsets
+    from partkit.planners.search.solve import solve
 
     profile = operator_dag(1000, 5, 4)
     problem = make_problem(profile, box(num_stages), PlanRequest(num_stages=num_stages))

@@ -14,7 +14,7 @@ from torch.fx.experimental.accelerator_partitioner import Partitioner
 from torch.fx.experimental.partitioner_utils import Device, NodeLatency, PartitionerConfig, PartitionMode
 from torch.fx.passes.shape_prop import TensorMetadata
 
-from partkit.graph import Graph
+from partkit.planners.costs.graph import Graph
 
 Owner = Sequence[int]
 

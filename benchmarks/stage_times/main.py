@@ -17,19 +17,19 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from partkit.capture import Capture, capture
-from partkit.clusters import load_cluster
-from partkit.executors.loading import item_inputs, runnable, tensor_reader
-from partkit.inputs import split_arguments
-from partkit.materialise import materialise
-from partkit.model import ModelSpec
-from partkit.plan import Plan
+from partkit.data.builtin_clusters import load_cluster
+from partkit.data.model import ModelSpec
+from partkit.data.plan import Plan
+from partkit.models.capture import Capture, capture
+from partkit.models.inputs import split_arguments
+from partkit.models.of_job import item_inputs, runnable, tensor_reader
+from partkit.models.sources import load_model, parse_model
+from partkit.models.sources.loaded import LoadedModel
 from partkit.planners import PlanRequest, make_plan
 from partkit.profilers.measured import whole_cpu_s, whole_cuda_s
-from partkit.profiling import profile_on
-from partkit.sources import load_model, parse_model
-from partkit.sources.loaded import LoadedModel
-from partkit.stages import cut_plan
+from partkit.profilers.on_device import profile_on
+from partkit.stages.cut import cut_plan
+from partkit.stages.materialise import materialise
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "bert": ("bert", {}, {}),

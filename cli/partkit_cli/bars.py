@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from partkit.progress import Progress as Listener
+from partkit.data.progress import Progress as Listener
 
 
 @contextmanager

@@ -10,16 +10,16 @@ from partkit.errors import UsageError
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.jobs import RunOptions
-    from partkit.plan import Plan
+    from partkit.data.plan import Plan
+    from partkit.ranks.run_options import RunOptions
 
 
 def run_items(plan: Plan, inputs: Path | None, outputs: Path | None, options: RunOptions, output: Output) -> None:
     """Take every item of ``inputs`` through the plan's pipeline and write what comes out to ``outputs``."""
     if inputs is None or outputs is None:
         raise UsageError("--inputs and --outputs go together", hint="give both, or neither to measure the plan")
-    from partkit.item_files import map_file
-    from partkit.pipeline import open_pipeline
+    from partkit.runs.item_files import map_file
+    from partkit.runs.open_pipeline import open_pipeline
 
     begin = time.perf_counter()
     with (

@@ -11,8 +11,8 @@ import typer
 from partkit.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
-    from partkit.cluster import Cluster
-    from partkit.model import ModelSpec
+    from partkit.data.cluster import Cluster
+    from partkit.data.model import ModelSpec
     from partkit.planners import PlanRequest
 
 
@@ -65,7 +65,7 @@ class ModelOptions:
 
     def spec(self, model: str) -> ModelSpec:
         """The model that ``model`` names, with these options."""
-        from partkit.sources import parse_model
+        from partkit.models.sources import parse_model
 
         spec = parse_model(
             model,
@@ -175,7 +175,7 @@ def _pin(text: str) -> tuple[str, int]:
 
 
 def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
-    from partkit.units import parse_bytes
+    from partkit.data.units import parse_bytes
 
     name, equals, size = text.rpartition("=")
     if not equals:

@@ -17,9 +17,9 @@ import typer
 from partkit_cli.failure import READER_GONE, exit_code, sentence
 
 if TYPE_CHECKING:
-    from partkit.document import Document
-    from partkit.progress import Progress
-    from partkit.sheet import Sheet
+    from partkit.data.document import Document
+    from partkit.data.progress import Progress
+    from partkit.reports.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Output:
         if self.as_json:
             print(document.to_json(), end="", flush=True)
             return
-        from partkit.sheets import sheet_of
+        from partkit.reports.sheets import sheet_of
 
         self.sheet(sheet_of(document))
 

@@ -12,9 +12,9 @@ from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, Plan
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.cluster import Cluster
-    from partkit.plan import Plan
-    from partkit.profile import Profile
+    from partkit.data.cluster import Cluster
+    from partkit.data.plan import Plan
+    from partkit.data.profile import Profile
 
 
 def is_file(model: str) -> bool:
@@ -27,7 +27,7 @@ def profile_of(
 ) -> Profile:
     """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``."""
     if is_file(model):
-        from partkit.profile import Profile
+        from partkit.data.profile import Profile
 
         if analytic is not None:
             raise UsageError(
@@ -37,11 +37,11 @@ def profile_of(
         refuse(options, model, "profile")
         return Profile.load(model)
     if analytic is None:
-        from partkit.processes import prepare
+        from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
     spec = options.spec(model)
-    from partkit.workflow import profile_model
+    from partkit.runs.profile_model import profile_model
 
     with output.progress() as progress:
         return profile_model(
@@ -51,7 +51,7 @@ def profile_of(
 
 def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """A plan of ``profile`` for the cluster that the options name, else for this machine."""
-    from partkit.kept import keep_profile
+    from partkit.data.cache import keep_profile
     from partkit.planners import plan_as_asked
 
     cluster = cluster_for(profile, planning, machine, output)
@@ -62,7 +62,7 @@ def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
 
 def with_provenance(plan: Plan) -> Plan:
     """``plan`` with when, where and by what it was made."""
-    from partkit.measure import describe_environment
+    from partkit.machine.environment import describe_environment
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
@@ -95,7 +95,7 @@ def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
 def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
     """The cluster that the options name, else this machine with as many devices as the stages may take."""
     if planning.cluster is not None:
-        from partkit.clusters import load_cluster
+        from partkit.data.builtin_clusters import load_cluster
 
         return load_cluster(planning.cluster)
     _require_cluster_where_analytic(profile)
@@ -103,7 +103,7 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
     num_devices = planning.num_stages
     if num_devices is None or planning.max_replicas != 1:
         num_devices = _num_devices(device)
-    from partkit.workflow import machine_cluster
+    from partkit.runs.machine_cluster import machine_cluster
 
     with output.progress() as progress:
         return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
@@ -111,8 +111,8 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
 
 def _require_cluster_where_analytic(profile: Profile) -> None:
     """An analytic profile may be of devices that this machine lacks, whose links cannot be measured here."""
-    from partkit.clusters import builtin_cluster_names
-    from partkit.machine import num_cuda_devices
+    from partkit.data.builtin_clusters import builtin_cluster_names
+    from partkit.machine.devices import num_cuda_devices
 
     if profile.method == "analytic" and profile.device.type == "cuda" and num_cuda_devices() == 0:
         raise UsageError(
@@ -124,6 +124,6 @@ def _require_cluster_where_analytic(profile: Profile) -> None:
 
 def _num_devices(device: str) -> int:
     """Devices of this machine that stages may take: its GPUs, or a CPU's cores."""
-    from partkit.machine import num_cores, num_cuda_devices
+    from partkit.machine.devices import num_cores, num_cuda_devices
 
     return num_cores() if device == "cpu" else max(1, num_cuda_devices())

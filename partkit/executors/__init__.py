@@ -8,21 +8,21 @@ from partkit.errors import UsageError
 from partkit.executors.protocol import Executor, RankContext
 
 EXECUTORS = {
-    "single": "partkit.executors.single:SingleExecutor",
-    "single-graph": "partkit.executors.replicas:ReplicasExecutor",
-    "replicas": "partkit.executors.replicas:ReplicasExecutor",
-    "pipeline": "partkit.executors.pipeline:PipelineExecutor",
-    "pipeline-nccl": "partkit.executors.pipeline:NcclPipelineExecutor",
-    "split": "partkit.executors.split:SplitExecutor",
-    "dispatch": "partkit.executors.dispatch:DispatchExecutor",
-    "fsdp": "partkit.executors.fsdp:FsdpExecutor",
-    "fsdp-replicated": "partkit.executors.fsdp:ReplicatedFsdpExecutor",
-    "fsdp1": "partkit.executors.fsdp1:Fsdp1Executor",
-    "deepspeed": "partkit.executors.deepspeed:DeepSpeedExecutor",
-    "deepspeed-inject": "partkit.executors.deepspeed:InjectedDeepSpeedExecutor",
-    "tp": "partkit.executors.tp:TensorParallelExecutor",
-    "accelerate": "partkit.executors.accelerate:AccelerateExecutor",
-    "torch-pipelining": "partkit.executors.torch_pipelining:TorchPipeliningExecutor",
+    "single": "partkit.executors.whole.single:SingleExecutor",
+    "single-graph": "partkit.executors.pipeline.replicas:ReplicasExecutor",
+    "replicas": "partkit.executors.pipeline.replicas:ReplicasExecutor",
+    "pipeline": "partkit.executors.pipeline.executor:PipelineExecutor",
+    "pipeline-nccl": "partkit.executors.pipeline.executor:NcclPipelineExecutor",
+    "split": "partkit.executors.pipeline.split:SplitExecutor",
+    "dispatch": "partkit.executors.whole.dispatch:DispatchExecutor",
+    "fsdp": "partkit.executors.whole.fsdp:FsdpExecutor",
+    "fsdp-replicated": "partkit.executors.whole.fsdp:ReplicatedFsdpExecutor",
+    "fsdp1": "partkit.executors.whole.fsdp1:Fsdp1Executor",
+    "deepspeed": "partkit.executors.whole.deepspeed:DeepSpeedExecutor",
+    "deepspeed-inject": "partkit.executors.whole.deepspeed:InjectedDeepSpeedExecutor",
+    "tp": "partkit.executors.whole.tp:TensorParallelExecutor",
+    "accelerate": "partkit.executors.whole.accelerate:AccelerateExecutor",
+    "torch-pipelining": "partkit.executors.whole.torch_pipelining:TorchPipeliningExecutor",
 }
 """Executor classes by name; adding one is a new file and a line here."""
 

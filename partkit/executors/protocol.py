@@ -9,11 +9,20 @@ from typing import Protocol
 
 import torch
 import torch.distributed as dist
+from torch.utils import _pytree as pytree
 
-from partkit.job import Job
+from partkit.data.job import Job
 
 Leaves = list[torch.Tensor | None]
 """A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
+
+
+def flat_outputs(outputs: object) -> Leaves:
+    """A model's outputs as flat leaves on the CPU."""
+    return [
+        leaf.detach().to("cpu", copy=True) if isinstance(leaf, torch.Tensor) else None
+        for leaf in pytree.tree_leaves(outputs)
+    ]
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Trace:
 
 
 class StreamingExecutor(Protocol):
-    """An executor that also takes a program's own items; see :mod:`partkit.pipeline`."""
+    """An executor that also takes a program's own items; see :mod:`partkit.runs.open_pipeline`."""
 
     def open_stream(self, folder: Path, num_slots: int) -> None:
         """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""

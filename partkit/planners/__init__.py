@@ -7,19 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-PLANNERS = {
-    "auto": "partkit.planners.auto:plan",
-    "even": "partkit.planners.even:plan",
-    "by_params": "partkit.planners.by_params:plan",
-    "chain": "partkit.planners.chain:plan",
-    "orders": "partkit.planners.orders:plan",
-    "ideals": "partkit.planners.ideals:plan",
-    "refine": "partkit.planners.refine:plan",
-}
-"""Planner functions by name: each takes a Problem and returns an Outcome, or None where none is feasible."""
-
 _FRONT = {
-    "PlanRequest": "partkit.planners.request",
+    "PLANNERS": "partkit.planners.registry",
+    "PlanRequest": "partkit.planners.problem.request",
     "explain_cuts": "partkit.planners.explain",
     "make_plan": "partkit.planners.make",
     "pareto": "partkit.planners.frontier",
@@ -37,7 +27,8 @@ if TYPE_CHECKING:
     from partkit.planners.frontier import pareto
     from partkit.planners.make import make_plan
     from partkit.planners.preference import plan_as_asked
-    from partkit.planners.request import PlanRequest
+    from partkit.planners.problem.request import PlanRequest
+    from partkit.planners.registry import PLANNERS
 
 
 def __getattr__(name: str) -> Any:

@@ -7,17 +7,17 @@ import math
 import networkx as nx
 import numpy as np
 
-from partkit.cost import Assignment, evaluate
+from partkit.data.plan import Bound, NodeTimes, Plan
+from partkit.data.profile import Profile
+from partkit.data.units import format_bytes
 from partkit.errors import FormatError, InfeasibleError, MismatchError
-from partkit.graph import Graph, build_graph
-from partkit.plan import Bound, NodeTimes, Plan
-from partkit.planners.assemble import plan_stages, predict
-from partkit.planners.pins import pinned_nodes
-from partkit.planners.problem import TOLERANCE
-from partkit.planners.ties import find_ties
-from partkit.profile import Profile
-from partkit.sending import Aim, Sending, cheapest_sending, with_copies
-from partkit.units import format_bytes
+from partkit.planners.costs.cost import Assignment, evaluate
+from partkit.planners.costs.graph import Graph, build_graph
+from partkit.planners.costs.sending import Aim, Sending, cheapest_sending, with_copies
+from partkit.planners.problem.pins import pinned_nodes
+from partkit.planners.problem.problem import TOLERANCE
+from partkit.planners.problem.ties import find_ties
+from partkit.planners.search.assemble import plan_stages, predict
 
 _ROUNDING = 10.0 ** (1 - Plan.digits)
 """Relative change below which a figure read from a file is the same figure."""

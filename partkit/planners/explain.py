@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from partkit.cost import Assignment, Costs, evaluate
-from partkit.explanation import CrossingValue, CutExplanation, Move
-from partkit.graph import Graph, build_graph
-from partkit.plan import Plan
+from partkit.data.explanation import CrossingValue, CutExplanation, Move
+from partkit.data.plan import Plan
+from partkit.data.profile import Profile
 from partkit.planners.check import assignment_of_plan, sending_of_plan
-from partkit.profile import Profile
-from partkit.sending import Sending
+from partkit.planners.costs.cost import Assignment, Costs, evaluate
+from partkit.planners.costs.graph import Graph, build_graph
+from partkit.planners.costs.sending import Sending
 
 
 def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from partkit.data.plan import Plan
+from partkit.data.profile import Calibration, Profile
 from partkit.errors import MismatchError
-from partkit.plan import Plan
-from partkit.profile import Calibration, Profile
 
 
 def rescale(profile: Profile, plan: Plan, measured_stage_s: Sequence[float]) -> Profile:

@@ -6,22 +6,22 @@ import math
 import time
 from collections.abc import Iterator
 
-from partkit.cluster import Cluster
-from partkit.plan import Alternative, Plan
-from partkit.planners.bottleneck import Solver, Total
-from partkit.planners.chain import own_order
-from partkit.planners.coarse import MAX_BLOCKS, spread_positions
-from partkit.planners.cuts import Cuts, chain_cuts
-from partkit.planners.downset_tables import downset_cuts
-from partkit.planners.downsets import enumerate_downsets
+from partkit.data.cluster import Cluster
+from partkit.data.plan import Alternative, Plan
+from partkit.data.profile import Profile
+from partkit.planners.algorithms.chain import own_order
+from partkit.planners.algorithms.orders import orders_of
 from partkit.planners.infeasible import no_plan
 from partkit.planners.make import load_planner, to_plan
-from partkit.planners.orders import orders_of
-from partkit.planners.outcome import Outcome
-from partkit.planners.problem import TOLERANCE, Problem, make_problem
-from partkit.planners.request import PlanRequest
-from partkit.planners.solve import assignment_of, latency_tables, period_tables
-from partkit.profile import Profile
+from partkit.planners.problem.cuts import Cuts, chain_cuts
+from partkit.planners.problem.problem import TOLERANCE, Problem, make_problem
+from partkit.planners.problem.request import PlanRequest
+from partkit.planners.search.bottleneck import Solver, Total
+from partkit.planners.search.coarse import MAX_BLOCKS, spread_positions
+from partkit.planners.search.downset_tables import downset_cuts
+from partkit.planners.search.downsets import enumerate_downsets
+from partkit.planners.search.outcome import Outcome
+from partkit.planners.search.solve import assignment_of, latency_tables, period_tables
 
 MAX_POINTS = 32
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from partkit.cost import stage_peak_bytes
+from partkit.data.units import format_bytes
 from partkit.errors import InfeasibleError
-from partkit.planners.outcome import Outcome
-from partkit.planners.pins import NO_PIN
-from partkit.planners.problem import Problem, find_kinds
-from partkit.units import format_bytes
+from partkit.planners.costs.cost import stage_peak_bytes
+from partkit.planners.problem.pins import NO_PIN
+from partkit.planners.problem.problem import Problem, find_kinds
+from partkit.planners.search.outcome import Outcome
 
 _LIMIT_S = 8.0
 

@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 
-from partkit.cluster import Cluster
+from partkit.data.cluster import Cluster
+from partkit.data.plan import NO_EXECUTOR, Alternative, Bound, Constraints, NodeTimes, Plan, PlannerRun
+from partkit.data.profile import Profile
 from partkit.errors import UsageError
-from partkit.plan import NO_EXECUTOR, Alternative, Bound, Constraints, NodeTimes, Plan, PlannerRun
-from partkit.planners import PLANNERS
-from partkit.planners.assemble import plan_stages, predict
-from partkit.planners.bounds import LowerBound, bound_with_recomputing, simple_bound
+from partkit.planners.costs.sending import Aim, Sending, cheapest_sending
 from partkit.planners.infeasible import no_plan
-from partkit.planners.outcome import Outcome, plan_value, rank_of
-from partkit.planners.problem import TOLERANCE, Problem, make_problem
-from partkit.planners.request import PlanRequest
-from partkit.profile import Profile
-from partkit.sending import Aim, Sending, cheapest_sending
+from partkit.planners.problem.problem import TOLERANCE, Problem, make_problem
+from partkit.planners.problem.request import PlanRequest
+from partkit.planners.proofs.bounds import LowerBound, bound_with_recomputing, simple_bound
+from partkit.planners.registry import PLANNERS
+from partkit.planners.search.assemble import plan_stages, predict
+from partkit.planners.search.outcome import Outcome, plan_value, rank_of
 
 BASELINES = ("even", "by_params")
 PROVED = 1e-7
@@ -30,8 +30,8 @@ def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     Raises :class:`InfeasibleError` where no plan satisfies the request, :class:`UsageError` for an unknown
     planner or an option out of range, :class:`FormatError` for a graph that cannot be planned at all.
 
-    >>> from partkit.cluster import Device, Link
-    >>> from partkit.profile import Node
+    >>> from partkit.data.cluster import Device, Link
+    >>> from partkit.data.profile import Node
     >>> nodes = tuple(Node(name=name, time_s=seconds) for name, seconds in zip("abc", (2.0, 1.0, 1.0)))
     >>> profile = Profile(nodes=nodes, edges=(("a", "b"), ("b", "c")))
     >>> cluster = Cluster(devices=(Device(name="x"), Device(name="y")), link=Link(bytes_per_s=1.0))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from partkit.cluster import Cluster
+from partkit.data.cluster import Cluster
+from partkit.data.plan import Plan
+from partkit.data.profile import Profile
+from partkit.data.units import format_bytes, format_rate, format_seconds
 from partkit.errors import InfeasibleError
-from partkit.plan import Plan
 from partkit.planners.check import objective_of, repredict, under_bound
 from partkit.planners.make import make_plan
-from partkit.planners.request import PlanRequest
-from partkit.profile import Profile
-from partkit.units import format_bytes, format_rate, format_seconds
+from partkit.planners.problem.request import PlanRequest
 
 IDLE_GAIN = 0.02
 """Share of the period that leaving devices idle must save to be preferred."""

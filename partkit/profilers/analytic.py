@@ -20,8 +20,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from partkit.capture.captured import Capture, largest
-from partkit.capture.sizes import item_size
+from partkit.models.capture.captured import Capture, largest
+from partkit.models.capture.sizes import item_size
 from partkit.profilers.nominal import NominalDevice
 
 aten = torch.ops.aten

@@ -8,7 +8,8 @@ import torch
 from networkx.utils import UnionFind
 from torch import fx
 
-from partkit.capture import (
+from partkit.data.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
+from partkit.models.capture import (
     Capture,
     has_known_shape,
     is_pick,
@@ -18,7 +19,6 @@ from partkit.capture import (
     value_bytes,
     views_up_to_storage,
 )
-from partkit.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
 
 
 def assemble(

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from partkit.document import Record
+from partkit.data.document import Record
 from partkit.errors import UsageError
 
 SUFFIX = " (nominal figures)"

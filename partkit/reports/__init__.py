@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from partkit.document import Document
+from partkit.data.document import Document
 from partkit.errors import UsageError
 
 RENDERERS = {

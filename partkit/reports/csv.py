@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from partkit.document import Document
-from partkit.sheets import sheet_of
+from partkit.data.document import Document
+from partkit.reports.sheets import sheet_of
 
 
 def render(document: Document) -> str:

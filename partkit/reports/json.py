@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partkit.document import Document
+from partkit.data.document import Document
 
 
 def render(document: Document) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from partkit.document import Document
-from partkit.sheet import Table
-from partkit.sheets import sheet_of
+from partkit.data.document import Document
+from partkit.reports.sheet import Table
+from partkit.reports.sheets import sheet_of
 
 
 def render(document: Document) -> str:

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from partkit.document import Document
-from partkit.sheet import Sheet, Table
-from partkit.sheets import sheet_of
+from partkit.data.document import Document
+from partkit.reports.sheet import Sheet, Table
+from partkit.reports.sheets import sheet_of
 
 _UNLIMITED = 10_000
 _GAP = 2

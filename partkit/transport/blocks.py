@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from partkit.stages import ValueSpec
+from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.host import Source
 from partkit.transport.stream import StreamHandle

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from partkit.stages import ValueSpec
+from partkit.stages.cut import ValueSpec
 
 ALIGNMENT = 256
 """Bytes; every dtype and vector load is aligned at this."""

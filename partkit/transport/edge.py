@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from partkit.stages import ValueSpec
+from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 
 Event = torch.cuda.Event

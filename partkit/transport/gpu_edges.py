@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from partkit.data.places import Place
 from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.copies import CopyReceiver, CopySender, Mailbox
 from partkit.transport.edge import Inbound, Outbound
 from partkit.transport.nccl import NcclChannel
-from partkit.transport.places import Place
 from partkit.transport.stream_queue import StreamQueue, export_address, import_address
 from partkit.transport.whereabouts import gather, has_peer_access
 

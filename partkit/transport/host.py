@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from partkit.stages import ValueSpec
+from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Event
 from partkit.transport.stream import StreamHandle

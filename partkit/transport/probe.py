@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
+from partkit.data.places import Place
 from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Event, Inbound, Outbound
 from partkit.transport.gloo import GlooChannel
 from partkit.transport.gpu_edges import GpuEdge, GpuEdges
-from partkit.transport.places import Place
 
 SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304, 16777216)
 _ROUNDS = 20

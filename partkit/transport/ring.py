@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from partkit.stages import ValueSpec
+from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import ALIGNMENT, pack, value_at
 from partkit.transport.memory import SharedMemory
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
-from partkit.document import digest
+from partkit.data.document import digest
 
 
 @dataclass(frozen=True)

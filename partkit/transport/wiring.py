@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from partkit.stages import StageGraph
+from partkit.data.places import Place
+from partkit.stages.cut import StageGraph
 from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.edge import Inbound, Outbound, Receiver, Sender
 from partkit.transport.gloo import GlooChannel
 from partkit.transport.gpu_edges import GpuEdge, GpuEdges
 from partkit.transport.local import LocalChannel
-from partkit.transport.places import Place
 
 
 class Wiring:

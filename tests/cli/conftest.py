@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from partkit.cluster import Cluster
-from partkit.explanation import CutExplanation
-from partkit.model import InputSpec, ModelSpec
-from partkit.plan import Plan
-from partkit.profile import Profile
-from partkit.result import Comparison, RunResult
+from partkit.data.cluster import Cluster
+from partkit.data.explanation import CutExplanation
+from partkit.data.model import InputSpec, ModelSpec
+from partkit.data.plan import Plan
+from partkit.data.profile import Profile
+from partkit.data.result import Comparison, RunResult
 from partkit_cli.main import main
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -91,14 +91,18 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     known = SimpleNamespace(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
     _install(
         monkeypatch,
-        "partkit.sources",
+        "partkit.models.sources",
         parse_model=fakes.note("parse_model", spec),
         list_models=fakes.note("list_models", (known,)),
     )
     _install(
         monkeypatch,
-        "partkit.workflow",
+        "partkit.runs.profile_model",
         profile_model=fakes.note("profile_model", "profile"),
+    )
+    _install(
+        monkeypatch,
+        "partkit.runs.machine_cluster",
         machine_cluster=fakes.note("machine_cluster", "cluster"),
     )
     _install(
@@ -112,22 +116,22 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     )
     _install(
         monkeypatch,
-        "partkit.kept",
+        "partkit.data.cache",
         find_profile=fakes.note("find_profile", "kept_profile"),
         keep_profile=lambda profile: None,
     )
-    _install(monkeypatch, "partkit.tune", plan_by_measuring=fakes.note("plan_by_measuring", "tuned"))
+    _install(monkeypatch, "partkit.runs.tune", plan_by_measuring=fakes.note("plan_by_measuring", "tuned"))
     _install(
         monkeypatch,
-        "partkit.clusters",
+        "partkit.data.builtin_clusters",
         load_cluster=fakes.note("load_cluster", "cluster"),
         builtin_cluster_names=lambda: ("box", "rack"),
     )
-    _install(monkeypatch, "partkit.jobs", RunOptions=SimpleNamespace)
-    _install(monkeypatch, "partkit.runner", run_plan=fakes.note("run_plan", "run"))
+    _install(monkeypatch, "partkit.ranks.run_options", RunOptions=SimpleNamespace)
+    _install(monkeypatch, "partkit.runs.run", run_plan=fakes.note("run_plan", "run"))
     _install(
         monkeypatch,
-        "partkit.compare",
+        "partkit.runs.compare",
         CompareOptions=SimpleNamespace,
         compare_executors=fakes.note("compare_executors", "comparison"),
     )

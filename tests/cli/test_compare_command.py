@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from partkit.plan import Plan
-from partkit.result import Comparison
+from partkit.data.plan import Plan
+from partkit.data.result import Comparison
 
 from .conftest import GOLDEN
 
@@ -79,7 +79,7 @@ def test_options_that_a_plan_already_fixes_are_refused(partkit, library):
 
 def test_without_a_model_bert_is_compared_over_the_machine_s_devices(partkit, library, monkeypatch):
     _valid(library)
-    monkeypatch.setattr("partkit.machine.num_cuda_devices", lambda: 0)
+    monkeypatch.setattr("partkit.machine.devices.num_cuda_devices", lambda: 0)
     told = partkit("compare", "--quick", "-q")
     assert told.code == 0
     assert library.asked["parse_model"][0] == "bert"

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from partkit.explanation import CrossingValue, CutExplanation, Move
-from partkit.files import DOCUMENT_BY_KIND, load_document
-from partkit.plan import Plan
+from partkit.data.explanation import CrossingValue, CutExplanation, Move
+from partkit.data.files import DOCUMENT_BY_KIND, load_document
+from partkit.data.plan import Plan
 
 from .conftest import GOLDEN
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from partkit.data.model import ModelSpec
+from partkit.data.plan import Plan
 from partkit.errors import InfeasibleError
-from partkit.model import ModelSpec
-from partkit.plan import Plan
 from partkit_cli.planning import default_path, is_file
 
 from .conftest import GOLDEN
@@ -125,7 +125,7 @@ def test_analytic_times_need_no_device_but_a_cluster_to_plan_for(partkit, librar
     assert partkit("plan", path, "--analytic", "h100", "-q").err == (
         f"partkit: --analytic cannot change the profile in {path}; leave it out, or name the model instead\n"
     )
-    monkeypatch.setattr("partkit.machine.num_cuda_devices", lambda: 0)
+    monkeypatch.setattr("partkit.machine.devices.num_cuda_devices", lambda: 0)
     device = library.profile.device.model_copy(update={"type": "cuda", "name": "NVIDIA H100 SXM (nominal figures)"})
     library.profile = library.profile.model_copy(update={"method": "analytic", "device": device})
     told = partkit("plan", "bert-tiny", "--analytic", "h100", "-q")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from partkit.data.plan import Plan
+from partkit.data.result import Check, RunResult
 from partkit.errors import MachineError, MismatchError, RankFailedError
-from partkit.plan import Plan
-from partkit.result import Check, RunResult
 
 from .conftest import GOLDEN
 
@@ -82,7 +82,7 @@ def test_outputs_that_differ_are_shown_and_end_with_6(partkit, library):
     assert "outputs DIFFER from the unsplit model's: largest difference 0.5, tolerance 0.0001\n" in told.out
 
 
-def test_a_worker_of_torchrun_prints_nothing(partkit, library):
+def test_a_rank_of_torchrun_prints_nothing(partkit, library):
     library.run = None
     told = partkit("run", PLAN, "-q", "--json")
     assert (told.code, told.out, told.err) == (0, "", "")

@@ -13,7 +13,7 @@ import torch
 
 from partkit.errors import UnsupportedError
 from partkit.executors.protocol import Trace
-from partkit.executors.single import SingleExecutor
+from partkit.executors.whole.single import SingleExecutor
 
 SLEEP_S = 0.2
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from partkit.data.plan import Plan
 from partkit.errors import UnsupportedError
 from partkit.executors import EXECUTORS
-from partkit.jobs import RunOptions, job_of
-from partkit.launch import WorkerGroup
-from partkit.plan import Plan
-from partkit.rates import overall_rate
-from partkit.runner import check_outputs, make_reference
+from partkit.ranks.group import RankGroup
+from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.rates import overall_rate
+from partkit.runs.run import check_outputs, make_reference
 from tests.planned import plan_of
 
 OPTIONS = RunOptions(device="cpu")
@@ -35,7 +35,7 @@ def reference(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_reference(job_of(plan, "single", OPTIONS), tmp_path_factory.mktemp("reference"))
 
 
-def why_not(group: WorkerGroup) -> str | None:
+def why_not(group: RankGroup) -> str | None:
     """Load the executor; the reason where it cannot run the model."""
     try:
         group.call("load")
@@ -49,7 +49,7 @@ def why_not(group: WorkerGroup) -> str | None:
 def test_an_executor_gives_the_reference_s_outputs_or_says_why_it_cannot(
     name: str, plan: Plan, reference: Path
 ) -> None:
-    with WorkerGroup(job_of(plan, name, OPTIONS)) as group:
+    with RankGroup(job_of(plan, name, OPTIONS)) as group:
         reason = why_not(group)
         if reason is not None:
             assert reason.startswith(REASONS[name])

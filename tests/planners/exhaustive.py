@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from partkit.cost import Assignment
 from partkit.errors import InfeasibleError
-from partkit.planners.outcome import objective_value
-from partkit.planners.problem import Problem
+from partkit.planners.costs.cost import Assignment
+from partkit.planners.problem.problem import Problem
+from partkit.planners.search.outcome import objective_value
 
 
 def best_value(problem: Problem) -> float:

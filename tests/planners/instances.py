@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from partkit.cluster import Cluster, Device, Link, PairLink
-from partkit.profile import Node, Profile
+from partkit.data.cluster import Cluster, Device, Link, PairLink
+from partkit.data.profile import Node, Profile
 
 TIMES = st.sampled_from([0.0, 1.0, 2.0, 3.0, 5.0, 0.7])
 BYTES = st.sampled_from([0, 1, 2, 5, 9])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from partkit.cluster import Cluster, Device, Link
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.plan import Plan
+from partkit.data.profile import Node, Profile
 from partkit.errors import FormatError, InfeasibleError
-from partkit.plan import Plan
 from partkit.planners import PlanRequest, make_plan, repredict
-from partkit.profile import Node, Profile
 
 
 def profile(**first):

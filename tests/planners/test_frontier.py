@@ -6,10 +6,10 @@ import itertools
 
 from hypothesis import HealthCheck, given, settings
 
-from partkit.cluster import Cluster, Device, Link
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.profile import Node, Profile
 from partkit.planners import PlanRequest, pareto
-from partkit.planners.problem import make_problem
-from partkit.profile import Node, Profile
+from partkit.planners.problem.problem import make_problem
 from tests.planners.exhaustive import assignments
 from tests.planners.instances import clusters, profiles
 

@@ -7,11 +7,11 @@ import re
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from partkit.cluster import Cluster, Device, Link
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.profile import Profile
 from partkit.errors import FormatError, InfeasibleError
 from partkit.planners import PlanRequest, make_plan
-from partkit.planners.problem import make_problem
-from partkit.profile import Profile
+from partkit.planners.problem.problem import make_problem
 from tests.planners.exhaustive import best_value
 from tests.planners.instances import clusters, profiles
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from partkit.cluster import Cluster, Device, Link
-from partkit.clusters import builtin_cluster, builtin_cluster_names
+from partkit.data.builtin_clusters import builtin_cluster, builtin_cluster_names
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.profile import Node, Profile
 from partkit.errors import FormatError, InfeasibleError, MismatchError, UsageError
 from partkit.planners import PLANNERS, PlanRequest, explain_cuts, make_plan, pareto, repredict, rescale
-from partkit.profile import Node, Profile
 from tests.planners.instances import clusters, profiles
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

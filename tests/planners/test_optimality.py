@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from partkit.errors import InfeasibleError
 from partkit.planners import PlanRequest, make_plan, repredict
-from partkit.planners.problem import make_problem
+from partkit.planners.problem.problem import make_problem
 from tests.planners.exhaustive import best_value
 from tests.planners.instances import clusters, profiles
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from partkit.cluster import Cluster, Device, Link
+from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.profile import Node, Profile
 from partkit.planners import PlanRequest, plan_as_asked
-from partkit.profile import Node, Profile
 
 
 def row(times):

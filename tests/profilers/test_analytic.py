@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from partkit.capture import capture
+from partkit.data.cache import find_profile
 from partkit.errors import UsageError
-from partkit.kept import find_profile
+from partkit.models.capture import capture
+from partkit.models.sources import load_model, parse_model
 from partkit.profilers.analytic import Kernel, analytic_times, kernels_by_node
 from partkit.profilers.nominal import NOMINAL, nominal_device
-from partkit.sources import load_model, parse_model
-from partkit.workflow import profile_model
+from partkit.runs.profile_model import profile_model
 from tests.planned import captured_model
 
 
@@ -92,7 +92,7 @@ def test_an_analytic_profile_says_so_and_names_its_figures(tmp_path: Path, monke
 
 def test_no_weights_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("partkit.weights.seeded_tensor", lambda *_: torch.empty(0)[1])  # any reading would raise
+    monkeypatch.setattr("partkit.models.weights.seeded_tensor", lambda *_: torch.empty(0)[1])  # any reading would raise
     assert len(profile_model(parse_model("llama-7b", seq=16), analytic="h100").nodes) > 1000
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from partkit.files import DOCUMENT_BY_KIND, load_document
+from partkit.data.files import DOCUMENT_BY_KIND, load_document
 from partkit.reports import RENDERERS, render
+from partkit.reports.sheet import Cell, Column, Sheet, Table
+from partkit.reports.sheets import sheet_of
 from partkit.reports.table import render_sheet
-from partkit.sheet import Cell, Column, Sheet, Table
-from partkit.sheets import sheet_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 COMPARISON = load_document(GOLDEN / "comparison.v1.json")

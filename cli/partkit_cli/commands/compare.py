@@ -14,9 +14,9 @@ from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refus
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.model import ModelSpec
-    from partkit.plan import Plan
-    from partkit.result import Comparison
+    from partkit.data.model import ModelSpec
+    from partkit.data.plan import Plan
+    from partkit.data.result import Comparison
 
 DEFAULT_MODEL = "bert"
 DEFAULT_EXECUTORS = "single,replicas,pipeline,split,dispatch,fsdp,deepspeed"
@@ -74,11 +74,11 @@ def compare(
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
     else:
-        from partkit.processes import prepare
+        from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
-        from partkit.compare import CompareOptions, compare_executors
         from partkit.executors import require_executor
+        from partkit.runs.compare import CompareOptions, compare_executors
 
         names = tuple(name.strip() for name in executors.split(",") if name.strip())
         for name in names:  # before a model is profiled
@@ -115,8 +115,8 @@ def _show(comparison: Comparison, style: str | None, output: Output) -> None:
 
 
 def _joined(paths: list[str], *, allow_mixed: bool) -> Comparison:
-    from partkit.join import join_comparisons
-    from partkit.result import Comparison
+    from partkit.data.result import Comparison
+    from partkit.runs.join import join_comparisons
 
     if len(paths) < 2:
         raise UsageError(
@@ -135,8 +135,8 @@ def _plan(
     output: Output,
 ) -> tuple[Plan, Path, bool]:
     """The plan, its file, and whether the person typed the model's name (which is consent to its code)."""
-    from partkit.files import load_document
-    from partkit.plan import Plan
+    from partkit.data.files import load_document
+    from partkit.data.plan import Plan
     from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
 
     if len(given) > 1:
@@ -163,16 +163,16 @@ def _plan(
 
 def _num_stages(machine: MachineOptions) -> int:
     """A stage for each GPU of this machine, or two on its CPU."""
-    from partkit.machine import num_cuda_devices, resolve_device
+    from partkit.machine.devices import num_cuda_devices, resolve_device
 
     return num_cuda_devices() if resolve_device(machine.device.value) == "cuda" else CPU_STAGES
 
 
 def _uncaptured_plan(spec: ModelSpec, planning: PlanOptions, machine: MachineOptions, output: Output) -> Plan:
     """Whole modules over as many devices as stages are asked for: nothing is captured or profiled."""
-    from partkit.machine import resolve_device
-    from partkit.uncaptured import uncaptured_plan
-    from partkit.workflow import machine_cluster
+    from partkit.machine.devices import resolve_device
+    from partkit.runs.machine_cluster import machine_cluster
+    from partkit.runs.uncaptured import uncaptured_plan
 
     num_devices = planning.num_stages or _num_stages(machine)
     device = resolve_device(machine.device.value)

@@ -12,8 +12,8 @@ def models(output: Output) -> None:
     Example:
       partkit models
     """
-    from partkit.sheets.models import models_sheet
-    from partkit.sources import list_models
+    from partkit.models.sources import list_models
+    from partkit.reports.sheets.models import models_sheet
 
     known = list_models()
     output.json(

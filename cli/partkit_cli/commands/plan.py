@@ -12,8 +12,8 @@ from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOpti
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.plan import Plan
-    from partkit.profile import Profile
+    from partkit.data.plan import Plan
+    from partkit.data.profile import Profile
 
 
 def plan(
@@ -66,9 +66,9 @@ def _list_frontier(
     profile: Profile, planning: PlanOptions, machine: MachineOptions, folder: Path | None, output: Output
 ) -> None:
     """Plans of the frontier; their files only where a folder is named, since one is to be chosen."""
-    from partkit.kept import keep_profile
+    from partkit.data.cache import keep_profile
     from partkit.planners import pareto
-    from partkit.sheets.frontier import frontier_sheet
+    from partkit.reports.sheets.frontier import frontier_sheet
     from partkit_cli.planning import cluster_for, default_path, with_provenance
 
     cluster = cluster_for(profile, planning, machine, output)
@@ -87,8 +87,8 @@ def _list_frontier(
 def _measured_plan(
     profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output, *, typed: bool
 ) -> Plan:
-    from partkit.jobs import RunOptions
-    from partkit.tune import plan_by_measuring
+    from partkit.ranks.run_options import RunOptions
+    from partkit.runs.tune import plan_by_measuring
     from partkit_cli.planning import cluster_for, with_provenance
 
     cluster = cluster_for(profile, planning, machine, output)

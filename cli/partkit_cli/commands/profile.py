@@ -30,7 +30,7 @@ def profile(
       partkit profile bert --analytic h100
       partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
     """
-    from partkit.workflow import profile_model
+    from partkit.runs.profile_model import profile_model
 
     spec = building.spec(model)
     with output.progress() as progress:

@@ -15,7 +15,7 @@ from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.result import RunResult
+    from partkit.data.result import RunResult
 
 SECONDS, QUICK_SECONDS = 10.0, 1.0
 
@@ -73,12 +73,12 @@ def run(
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
-    from partkit.processes import prepare
+    from partkit.ranks.fork_client import prepare
 
     prepare()  # before what takes seconds to import
-    from partkit.jobs import RunOptions
-    from partkit.plan import Plan
-    from partkit.runner import run_plan
+    from partkit.data.plan import Plan
+    from partkit.ranks.run_options import RunOptions
+    from partkit.runs.run import run_plan
 
     options = RunOptions(
         items=items,
@@ -102,7 +102,7 @@ def run(
         return OK
     with output.progress() as progress:
         result = run_plan(plan, options, progress=progress)
-    if result is None:  # this process was a worker, and rank 0 tells the result
+    if result is None:  # this process was a rank, and rank 0 tells the result
         return OK
     if quick:
         result = _labelled_quick(result)

@@ -10,7 +10,7 @@ import typer
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.plan import Plan
+    from partkit.data.plan import Plan
 
 
 def show(
@@ -32,8 +32,8 @@ def show(
       partkit show plans/bert4.json
       partkit show comparison.json --format markdown
     """
-    from partkit.files import load_document
-    from partkit.plan import Plan
+    from partkit.data.files import load_document
+    from partkit.data.plan import Plan
     from partkit.reports import render
 
     document = load_document(path)
@@ -47,10 +47,10 @@ def show(
 
 def _explain(plan: Plan, profile_path: Path | None, output: Output) -> None:
     """The plan's cuts, which only its profile can explain."""
-    from partkit.kept import find_profile
+    from partkit.data.cache import find_profile
+    from partkit.data.profile import Profile
     from partkit.planners import explain_cuts
-    from partkit.profile import Profile
-    from partkit.sheets.cuts import cuts_sheet
+    from partkit.reports.sheets.cuts import cuts_sheet
 
     if len(plan.stages) == 1:
         return

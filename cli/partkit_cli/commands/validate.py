@@ -12,8 +12,8 @@ from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.plan import Plan
-    from partkit.profile import Profile
+    from partkit.data.plan import Plan
+    from partkit.data.profile import Profile
 
 
 def validate(
@@ -40,8 +40,8 @@ def validate(
       partkit validate plans/bert4.json
       partkit validate edited.json --profile profile.json -o plans/edited.json
     """
-    from partkit.files import load_document
-    from partkit.plan import Plan
+    from partkit.data.files import load_document
+    from partkit.data.plan import Plan
     from partkit.planners import repredict
 
     document = load_document(path)
@@ -62,12 +62,12 @@ def validate(
 
 
 def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_code: bool, output: Output) -> Profile:
-    from partkit.profile import Profile
+    from partkit.data.profile import Profile
 
     if path is not None:
         return Profile.load(path)
-    from partkit.kept import find_profile
-    from partkit.workflow import profile_model
+    from partkit.data.cache import find_profile
+    from partkit.runs.profile_model import profile_model
 
     kept = find_profile(plan.profile_sha256)
     if kept is not None:

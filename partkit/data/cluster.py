@@ -1,0 +1,77 @@
+"""Devices and the links between them: what a plan is made for."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from partkit.data.document import Document, Record
+
+
+class Device(Record):
+    """One device that can hold a stage. ``speed`` divides node times (1.0: the profiled device)."""
+
+    name: str
+    type: str = "cpu"
+    memory_bytes: int | None = Field(default=None, gt=0)
+    """None: not limited."""
+    speed: float = Field(default=1.0, gt=0)
+
+
+class Link(Record):
+    """Cost of one value between two devices: ``latency_s + bytes / bytes_per_s``."""
+
+    bytes_per_s: float = Field(gt=0)
+    latency_s: float = Field(default=0.0, ge=0)
+
+    def transfer_s(self, num_bytes: float) -> float:
+        """Seconds to move one value of ``num_bytes``."""
+        return self.latency_s + num_bytes / self.bytes_per_s
+
+
+class PairLink(Link):
+    """A link that holds for one ordered pair of devices."""
+
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+
+
+class Cluster(Document):
+    """Devices in the order that stages take them, and what it costs to send between them."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["cluster"] = "cluster"
+    name: str = "unnamed"
+    devices: tuple[Device, ...] = Field(min_length=1)
+    link: Link
+    links: tuple[PairLink, ...] = ()
+    overlap: bool = True
+    """True: a stage's period is max(compute, send, receive); False: their sum."""
+    fanout: Literal["each", "once"] = "each"
+    """Whether a value costs its sender once for each stage that reads it, or once in all."""
+    shared_cores: float | None = Field(default=None, gt=0)
+    """Devices' worth of work that the host can do at once (CPU devices share its cores); None: all of them."""
+    citation: str | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _links_join_devices(self) -> Self:
+        count = len(self.devices)
+        for link in self.links:
+            if max(link.source, link.target) >= count:
+                raise ValueError(f"link {link.source} -> {link.target} names a device past the last, {count - 1}")
+        return self
+
+    def link_between(self, source: int, target: int) -> Link:
+        """The link from device ``source`` to device ``target``."""
+        for link in self.links:
+            if (link.source, link.target) == (source, target):
+                return link
+        return self.link
+
+    @property
+    def is_uniform(self) -> bool:
+        """True when any device may stand for any other: same speeds, memories and links."""
+        kinds = {(device.speed, device.memory_bytes) for device in self.devices}
+        return len(kinds) == 1 and not self.links

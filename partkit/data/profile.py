@@ -1,0 +1,96 @@
+"""A model's operations with their times, sizes and uses: what the planner works on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from partkit.data.document import Document, Record, digest
+from partkit.data.model import ModelSpec
+
+INPUT_OP = "input"
+OUTPUT_OP = "output"
+
+
+class Node(Record):
+    """One operation of the graph.
+
+    A model's inputs are nodes of ``op`` ``"input"`` and its result one of ``op`` ``"output"``, both with
+    ``time_s`` 0, so that what enters late or leaves early is priced like any other value.
+    """
+
+    name: str
+    module: str = ""
+    op: str = ""
+    time_s: float = Field(ge=0)
+    parameters: tuple[str, ...] = ()
+    param_bytes: int = Field(default=0, ge=0)
+    buffer_bytes: int = Field(default=0, ge=0)
+    output_bytes: int = Field(default=0, ge=0)
+    free: bool = False
+    """Depends on no model input: rebuilt on each stage that uses it, never sent, in no stage of a plan."""
+    repeatable: bool = False
+    """Gives the same value wherever its operands are, and reads no parameter: a later stage may compute it again
+    rather than receive it."""
+    group: str | None = None
+    """Nodes with the same group go to the same stage."""
+
+
+class ProfiledDevice(Record):
+    """The device that the times hold for."""
+
+    type: str = "cpu"
+    name: str = "unknown"
+    num_threads: int | None = None
+
+
+class Calibration(Record):
+    """How the sum of node times relates to whole stages as measured."""
+
+    scale: float = Field(default=1.0, gt=0)
+
+
+class Profile(Document):
+    """Times and sizes of a graph's nodes; ``edges`` are uses ``(producer, consumer)`` of node values."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["profile"] = "profile"
+    model: ModelSpec = ModelSpec()
+    device: ProfiledDevice = ProfiledDevice()
+    method: str = "given"
+    """``measured``, ``analytic`` or ``given`` (a graph from elsewhere)."""
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[str, str], ...]
+    parameters: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each named parameter and buffer."""
+    calibration: Calibration = Calibration()
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        names = [node.name for node in self.nodes]
+        known = set(names)
+        if len(known) < len(names):
+            twice = sorted({name for name in known if names.count(name) > 1})
+            raise ValueError(f"nodes named more than once: {', '.join(twice[:5])}")
+        for source, target in self.edges:
+            for end in (source, target):
+                if end not in known:
+                    raise ValueError(f"edge [{source!r}, {target!r}] names {end!r}, which is no node")
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything but provenance; fields younger than the first version count where they are set."""
+        data = self.to_data()
+        del data["provenance"]
+        for node in data["nodes"]:
+            if not node["repeatable"]:
+                del node["repeatable"]
+        young = [*data["model"]["inputs"], data["model"]]
+        for each in young:
+            for name in ("dynamic", "tf32", "compiled"):
+                if name in each and not each[name]:
+                    del each[name]
+        return digest(data)

@@ -1,0 +1,299 @@
+"""The pipeline: stages on their devices, every stage busy on a different item.
+
+Usually a rank hosts one place. Where it hosts several (fewer devices than stages, or a device split in one
+process), they take turns as clock ticks on CUDA, one thread queueing all of them, and have a thread each on the CPU:
+
+    tick            0    1    2    3               a place that is s stages behind runs item t - s at tick t
+    stage 0        [0]  [1]  [2]  [3]
+    stage 2                  [0]  [1]
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import torch
+
+from partkit.data.places import Place, places
+from partkit.data.units import format_seconds
+from partkit.executors.pipeline.loop import turns_of_a_loop
+from partkit.executors.pipeline.runner import StageRunner
+from partkit.executors.pipeline.stream import StageStream
+from partkit.executors.protocol import RankContext, Trace
+from partkit.machine.clock import settle
+from partkit.machine.devices import num_cores
+from partkit.models.capture import Capture
+from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
+from partkit.stages.cut import StageGraph, cut_plan
+from partkit.stages.forms import StageForms
+from partkit.transport.host import HostFeed, Source
+from partkit.transport.item_form import ItemForm
+from partkit.transport.ring import SharedRing
+from partkit.transport.wiring import Wiring
+
+_TRIAL_ITEMS = 8
+"""For each replica: enough to tell the host's time from the device's, and quick where stages are slow."""
+
+
+class PipelineExecutor:
+    """This rank's places of a plan."""
+
+    is_data_parallel = False
+    only_nccl = False
+    """True where CUDA ranks send over NCCL even within a host."""
+
+    def __init__(self, context: RankContext) -> None:
+        assert context.job.plan is not None
+        self._context, self._job, self._plan = context, context.job, context.job.plan
+        self._places = places(self._plan, self._job.host_by_place)
+        self._mine = [place for place in self._places if place.rank == context.rank]
+        self._runners: list[StageRunner] = []
+        self._rings: list[SharedRing] = []
+        self._wiring: Wiring | None = None
+        self.items_at_once = 1
+        self.warnings: list[str] = []
+
+    def load(self) -> None:
+        """Capture, cut, read the tensors of this rank's stages and open their edges."""
+        loaded = load_job_model(self._job)
+        captured = capture_job_model(self._job, loaded)
+        self._captured = captured
+        read = tensor_reader(loaded, captured)
+        stages = cut_plan(captured, self._plan)
+        compute = {place.index: self._stream(place) for place in self._mine}
+        for stream in compute.values():
+            if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
+                torch.cuda.set_stream(stream)
+                torch.cuda.set_device(self._context.device)
+        wiring = Wiring(
+            stages,
+            self._places,
+            self._context.rank,
+            num_slots=self._job.num_slots,
+            compute=compute,
+            only_nccl=self.only_nccl,
+        )
+        self._wiring = wiring
+        for place in self._mine:
+            stream = compute[place.index]
+            self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
+        self._choose_loop()
+
+    def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
+        """Run the items that fall to this rank's places; see :class:`Executor`."""
+
+        def one_by_one(trace: Trace) -> None:
+            for item in items:
+                self._pass([item], trace, keep)
+                self._context.barrier()
+
+        return self._timed(one_by_one if one_at_a_time else lambda trace: self._pass(items, trace, keep))
+
+    def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
+        """Run items that arrive at random (Poisson) times, ``rate_per_s`` in the mean; entry is the arrival."""
+        draw = random.Random(seed)
+        arrivals = itertools.accumulate(draw.expovariate(rate_per_s) for _ in items)
+        after_s = dict(zip(items, arrivals, strict=True))
+
+        def on_time(trace: Trace) -> None:
+            self._pass(items, trace, (), {item: trace.begin + offset for item, offset in after_s.items()})
+
+        return self._timed(on_time)
+
+    def _choose_loop(self) -> None:
+        """Put the loop over many items into one CUDA graph, if asked to or where the host is the slower part."""
+        asked, is_alone = self._job.loop_graph, not self._job.host_by_place
+        if asked == "off" or (asked == "auto" and (self._job.device == "cpu" or not is_alone)):
+            return
+        (runner, *others) = self._runners
+        reason = "it hosts several stages" if others else runner.why_no_loop
+        if asked == "on" and (not is_alone or reason is not None):
+            self.warnings.append(f"no graph of the whole loop: {reason or 'one process runs all stages'}")
+            if not is_alone:
+                return
+        turns, host_s, stage_s = self._trial(runner)
+        if reason is None and turns and (asked == "on" or host_s > stage_s):
+            num_turns = turns_of_a_loop(self._places, self._job.num_slots)
+            with torch.inference_mode():
+                runner.make_loop(num_turns)
+            self.items_at_once = num_turns * runner.place.num_replicas
+            self.warnings.append(
+                f"{num_turns} items a launch: the host takes {format_seconds(host_s)} to launch one and the device "
+                f"{format_seconds(stage_s)} to compute it"
+            )
+
+    def _trial(self, runner: StageRunner) -> tuple[int, float, float]:
+        """Turns of a short run, and the seconds that the host and the device take for one; every rank takes part."""
+        items = range(_TRIAL_ITEMS * max(place.num_replicas for place in self._places))
+        for _ in range(2):
+            trace = self.run(items, keep=(), one_at_a_time=False)
+        turns = max(runner.num_turns, 1)
+        return runner.num_turns, (self._pass_s - runner.waited_s) / turns, trace.busy_s / turns
+
+    def _timed(self, work: Callable[[Trace], None]) -> Trace:
+        """A run that begins and ends with every device of every rank idle."""
+        trace = Trace()
+        self._settle()
+        self._context.barrier()
+        trace.begin = time.perf_counter()
+        with torch.inference_mode():
+            work(trace)
+        self._pass_s = time.perf_counter() - trace.begin
+        self._settle()
+        self._context.barrier()
+        trace.end = time.perf_counter()
+        trace.busy_s /= len(self._runners) if self._job.device == "cpu" else self._num_devices()
+        trace.busy_s = min(trace.busy_s, trace.end - trace.begin)  # of a sample of items, or of the stage alone
+        return trace
+
+    def open_stream(self, folder: Path, num_slots: int) -> None:
+        """See :class:`StreamingExecutor`."""
+        form = ItemForm(self._captured)
+        self._rings = [SharedRing(folder / "inputs", form.inputs, num_slots)]
+        self._rings.append(SharedRing(folder / "outputs", form.outputs, num_slots))
+        if self._job.device == "cuda":
+            for ring in self._rings:
+                ring.pin()
+        inputs, outputs = self._rings
+        sizes = SharedRing(folder / "sizes", form.sizes, num_slots)
+        self._streams = [StageStream(runner, form, (inputs, sizes, outputs), folder) for runner in self._runners]
+
+    def stream(self) -> None:
+        """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
+        if len(self._streams) == 1:
+            self._streams[0].run()
+            return
+        threads = ThreadPoolExecutor(len(self._streams))
+        done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()  # of a fault; the other threads may wait for it for ever, and end with the rank
+        threads.shutdown()
+
+    def stage_s(self) -> dict[int, float]:
+        """Each place's stage alone, while other ranks do the same on their own devices."""
+        alone = self._context.shares_gpus
+        shared = self._context.world_size * self._job.threads > num_cores()
+        seconds: dict[int, float] = {}
+        for rank in range(self._context.world_size if alone else 1):
+            self._context.barrier()
+            if not alone or rank == self._context.rank:
+                with torch.inference_mode():
+                    seconds = {runner.place.index: runner.stage_s(shared=shared) for runner in self._runners}
+        self._context.barrier()
+        return seconds
+
+    def close(self) -> None:
+        """Release CUDA graphs before the process group goes."""
+        self._settle()
+        for runner in self._runners:
+            runner.release()
+        for ring in self._rings:
+            ring.close()
+        if self._wiring is not None:
+            self._wiring.close()
+
+    def _runner(
+        self,
+        place: Place,
+        stage: StageGraph,
+        captured: Capture,
+        read: Callable[[str], torch.Tensor],
+        wiring: Wiring,
+        compute: torch.cuda.Stream | None,
+    ) -> StageRunner:
+        device = torch.device("cpu") if compute is None else compute.device
+        num_fed = len(stage.model_inputs)
+        feed = HostFeed(stage.takes[:num_fed], self._source(captured, stage), self._job.num_slots, compute)
+        receivers = wiring.receivers(place)
+        sizes = self._job.fed.sizes
+        forms = StageForms(
+            stage,
+            captured,
+            read,
+            device,
+            sizes_of=lambda _: sizes,
+            prepare=lambda module: runnable(module, self._job.model),
+        )
+        if stage.symbols:
+            feed.values_of = forms.fed
+            for source, receiver in receivers.items():
+                receiver.values_of = forms.received(source)
+        with torch.inference_mode():
+            return StageRunner(
+                place,
+                forms,
+                feed=feed,
+                receivers=receivers,
+                senders=wiring.senders(place),
+                num_slots=self._job.num_slots,
+                device=device,
+                compute=compute,
+            )
+
+    def _source(self, captured: Capture, stage: StageGraph) -> Source:
+        """Synthetic inputs of the stage, made once and repeated."""
+        names = [spec.name for spec in captured.spec.inputs]
+        wanted = [names.index(name) for name in stage.model_inputs]
+        count = self._job.num_inputs if wanted else 0
+        items = [[item_inputs(self._job.fed, i, count)[index] for index in wanted] for i in range(count)]
+        if self._job.device == "cuda":
+            items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
+        return lambda item: items[item % count]
+
+    def _stream(self, place: Place) -> torch.cuda.Stream | None:
+        if self._job.device == "cpu":
+            return None
+        devices = self._job.device_by_place
+        return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
+
+    def _pass(
+        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None = None
+    ) -> None:
+        """Take items through every place of this rank, with slots filled before and emptied behind."""
+        if self._job.device == "cpu" and len(self._runners) > 1:
+            self._pass_in_threads(items, trace, keep, due)
+            return
+        for runner in self._runners:
+            runner.start(items, trace, keep=keep, due=due)
+        first = min((runner.place.stage for runner in self._runners), default=0)
+        lags = [runner.place.stage - first for runner in self._runners]
+        for tick in range(max((lag + r.num_turns for lag, r in zip(lags, self._runners, strict=True)), default=0)):
+            for lag, runner in zip(lags, self._runners, strict=True):
+                if 0 <= tick - lag < runner.num_turns:
+                    runner.step(tick - lag)
+        for runner in self._runners:
+            runner.finish()
+
+    def _pass_in_threads(
+        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None
+    ) -> None:
+        def work(runner: StageRunner) -> None:
+            with torch.inference_mode():
+                for turn in range(runner.num_turns):
+                    runner.step(turn)
+                runner.finish()
+
+        for runner in self._runners:
+            runner.start(items, trace, keep=keep, due=due)
+        with ThreadPoolExecutor(len(self._runners)) as threads:
+            done, _ = wait([threads.submit(work, runner) for runner in self._runners], return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+
+    def _num_devices(self) -> int:
+        return len({runner.device for runner in self._runners})
+
+    def _settle(self) -> None:
+        for device in {runner.device for runner in self._runners} or {self._context.device}:
+            settle(device)
+
+
+class NcclPipelineExecutor(PipelineExecutor):
+    """The pipeline with NCCL on every edge between ranks, also within a host."""
+
+    only_nccl = True

@@ -1,0 +1,91 @@
+"""GPU use by NVML during a run, sampled in a thread."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import statistics
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+_SAMPLE_S = 0.1
+_THROTTLES = {
+    0x04: "software power cap",
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML's clock event reasons (nvml.h, nvmlClocksEventReason*)."""
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """What NVML saw of one GPU during a run: percent, and why clocks were held down, where they were."""
+
+    util_mean: float
+    util_max: float
+    throttled_by: tuple[str, ...]
+
+
+class GpuSampler:
+    """Polls NVML about one CUDA device in a thread; sees nothing where NVML is absent."""
+
+    def __init__(self, device_index: int) -> None:
+        self._samples: list[tuple[float, int]] = []
+        self._stop = threading.Event()
+        self._handle = _nvml_handle(device_index)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin sampling, every tenth of a second."""
+        if self._handle is not None:
+            self._samples.clear()
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._poll, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> GpuUse | None:
+        """End sampling; None without NVML, or where the run was too short for a sample."""
+        if self._thread is None:
+            return None
+        self._stop.set()
+        self._thread.join()
+        self._thread = None
+        if not self._samples:
+            return None
+        uses, reasons = zip(*self._samples, strict=True)
+        held_by = throttle_names(functools.reduce(operator.or_, reasons))
+        return GpuUse(util_mean=statistics.fmean(uses), util_max=max(uses), throttled_by=held_by)
+
+    def _poll(self) -> None:
+        import pynvml as nvml
+
+        while not self._stop.wait(_SAMPLE_S):
+            try:
+                use = float(nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
+                self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
+            except nvml.NVMLError:  # some machines let nobody ask
+                return
+
+
+def throttle_names(reasons: int) -> tuple[str, ...]:
+    """NVML's reasons for lower clocks that make a measurement doubtful; being idle or set so is none.
+
+    >>> throttle_names(0x1 | 0x40)
+    ('hardware thermal slowdown',)
+    """
+    return tuple(name for bit, name in _THROTTLES.items() if reasons & bit)
+
+
+def _nvml_handle(device_index: int) -> Any:
+    import pynvml
+    import torch
+
+    try:
+        pynvml.nvmlInit()
+        uuid = f"GPU-{torch.cuda.get_device_properties(device_index).uuid}"  # CUDA_VISIBLE_DEVICES renumbers CUDA only
+        return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except pynvml.NVMLError:
+        return None

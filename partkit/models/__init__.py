@@ -1,0 +1,1 @@
+"""From a name to a captured graph and its weights."""

@@ -1,0 +1,204 @@
+"""An nn.Module and its example inputs -> one clean, flat graph of tensor operations.
+
+Capture runs on fake tensors: no weights are read, and a model far larger than memory is captured in
+seconds. What comes out holds only what a stage needs to be cut from it: placeholders for the model's inputs,
+``get_attr`` nodes that name parameters, buffers and constants, operations, and one output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils import _pytree as pytree
+
+from partkit.errors import CaptureError
+from partkit.models.capture.captured import Capture, TensorInfo, structure_digest
+from partkit.models.capture.clean import clean
+from partkit.models.capture.failure import capture_error
+from partkit.models.capture.sizes import bind_sizes, dynamic_shapes
+from partkit.models.sources.loaded import LoadedModel
+from partkit.models.weights import canonical_names
+
+
+def capture(loaded: LoadedModel) -> Capture:
+    """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
+    with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")  # any nn.LSTM or nn.GRU
+        program = loaded.exported if loaded.exported is not None else _export(loaded)
+        if _mutates(program):
+            program = program.run_decompositions({})
+    _refuse_state(program)
+    canonical = canonical_names(loaded.module) if loaded.module is not None else {}
+    graph, names, submodules = _unlift(program, canonical)
+    symbols = bind_sizes(graph, loaded.spec)
+    values = {name: tensor for name, tensor in _real_values(program, canonical).items() if name in names}
+    out_spec = program.call_spec.out_spec
+    assert out_spec is not None
+    tensors = {name: info for name, info in _tensor_infos(program, canonical).items() if name in names}
+    rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec, symbols=symbols)
+    free = clean(graph, values, submodules)
+    used = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+    captured = replace(
+        rough,
+        free=free,
+        tensors={name: info for name, info in tensors.items() if name in used},
+        values={name: value for name, value in values.items() if name in used},
+    )
+    spec = loaded.spec.model_copy(update={"structure_sha256": structure_digest(captured)})
+    return replace(captured, spec=spec)
+
+
+def export_program(loaded: LoadedModel) -> ExportedProgram:
+    """The model's exported program as torch.export gives it. Raises :class:`CaptureError`."""
+    return _export(loaded)
+
+
+# --- export -----------------------------------------------------------------------------------------------
+
+
+def _export(loaded: LoadedModel) -> ExportedProgram:
+    module = loaded.module
+    assert module is not None
+    mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+
+    def fake(leaf: object) -> object:
+        return mode.from_tensor(leaf, static_shapes=True) if isinstance(leaf, torch.Tensor) else leaf
+
+    on_meta = any(parameter.is_meta for parameter in module.parameters())
+    shapes = dynamic_shapes(loaded.spec, loaded.args, loaded.kwargs)
+    args, kwargs = loaded.args, loaded.kwargs
+    if on_meta and shapes is None:
+        args, kwargs = pytree.tree_map(fake, args), pytree.tree_map(fake, kwargs)
+    swap = _fake_parameters(module, mode) if on_meta else contextlib.nullcontext()
+    with swap, torch.no_grad():
+        try:
+            return torch.export.export(module, args, kwargs, strict=False, dynamic_shapes=shapes)  # type: ignore[arg-type]
+        except Exception as error:
+            raise capture_error(loaded.spec, error) from error
+
+
+@contextlib.contextmanager
+def _fake_parameters(module: torch.nn.Module, mode: FakeTensorMode) -> Iterator[None]:
+    """Give each parameter on the meta device a fake stand-in on the CPU, ties kept, and take it back after."""
+    stand_ins: dict[int, torch.nn.Parameter] = {}
+    undo: list[tuple[dict[str, Any], str, Any]] = []
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is None:
+                continue
+            if id(parameter) not in stand_ins:
+                with mode:
+                    blank = torch.empty(parameter.shape, dtype=parameter.dtype)
+                    stand_ins[id(parameter)] = torch.nn.Parameter(blank, requires_grad=False)
+            undo.append((part._parameters, name, parameter))
+            part._parameters[name] = stand_ins[id(parameter)]
+    try:
+        yield
+    finally:
+        for owner, name, parameter in undo:
+            owner[name] = parameter
+
+
+def _mutates(program: ExportedProgram) -> bool:
+    return any(
+        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        for graph_module in program.graph_module.modules()
+        if isinstance(graph_module, fx.GraphModule)
+        for node in graph_module.graph.nodes
+    )
+
+
+def _refuse_state(program: ExportedProgram) -> None:
+    kept = [spec.target for spec in program.graph_signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION]
+    if kept:
+        raise CaptureError(
+            f"the model changes its buffer {kept[0]!r} in forward ({len(kept)} in all), and items in flight "
+            "together would see each other's state",
+            hint="set the model to eval() or keep that state out of forward",
+        )
+
+
+# --- from the exported program to our graph -----------------------------------------------------------------
+
+
+def _unlift(
+    program: ExportedProgram, canonical: Mapping[str, str]
+) -> tuple[fx.Graph, set[str], dict[str, torch.nn.Module]]:
+    """Copy the exported graph with parameters, buffers and constants as get_attr nodes by name."""
+    specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    attributes: dict[str, fx.Node] = {}
+    submodules: dict[str, torch.nn.Module] = {}
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            spec = specs[node.name]
+            if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
+                target = canonical.get(spec.target, spec.target)
+                if target not in attributes:
+                    attributes[target] = _get_attr(graph, target, node)
+                copies[node] = attributes[target]
+                continue
+            if isinstance(spec.arg, ConstantArgument):
+                continue  # None or a plain number, which the graph holds as a constant wherever it is used
+            copies[node] = graph.placeholder(node.name)
+            copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
+            copies[node].meta = dict(node.meta)
+        elif node.op == "output":
+            graph.output(tuple(_user_outputs(program, node, copies)))
+        elif node.op == "get_attr":
+            submodule = getattr(program.graph_module, str(node.target))
+            submodules[str(node.target)] = submodule
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+        else:
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+    return graph, set(attributes), submodules
+
+
+def _get_attr(graph: fx.Graph, target: str, lifted: fx.Node) -> fx.Node:
+    node = graph.create_node("get_attr", target, name=lifted.name)
+    node.meta = {"val": lifted.meta.get("val")}
+    return node
+
+
+def _user_outputs(program: ExportedProgram, output: fx.Node, copies: Mapping[fx.Node, fx.Node]) -> list[Any]:
+    leaves = output.args[0]
+    assert isinstance(leaves, tuple | list)
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
+    wanted = [leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind == OutputKind.USER_OUTPUT]
+    return [copies[leaf] if isinstance(leaf, fx.Node) else leaf for leaf in wanted]
+
+
+def _tensor_infos(program: ExportedProgram, canonical: Mapping[str, str]) -> dict[str, TensorInfo]:
+    infos = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.target is None or spec.kind == InputKind.USER_INPUT:
+            continue
+        tensor = program.state_dict.get(spec.target, program.constants.get(spec.target))
+        if isinstance(tensor, torch.Tensor):
+            name = canonical.get(spec.target, spec.target)
+            infos[name] = TensorInfo(tuple(tensor.shape), tensor.dtype, spec.kind == InputKind.PARAMETER)
+    return infos
+
+
+def _real_values(program: ExportedProgram, canonical: Mapping[str, str]) -> dict[str, torch.Tensor]:
+    """Buffers and constants with their values; parameters have none at capture."""
+    values = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind not in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR) or spec.target is None:
+            continue
+        tensor = program.state_dict.get(spec.target, program.constants.get(spec.target))
+        if isinstance(tensor, torch.Tensor):
+            values[canonical.get(spec.target, spec.target)] = tensor.detach()
+    return values

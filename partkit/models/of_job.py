@@ -1,0 +1,58 @@
+"""What executors share when they load: the model of a job, its inputs and its tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from partkit.data.job import Job
+from partkit.data.model import ModelSpec
+from partkit.errors import MismatchError
+from partkit.models.capture import Capture, capture
+from partkit.models.inputs import synthetic_inputs
+from partkit.models.sources import load_model
+from partkit.models.sources.loaded import LoadedModel
+
+
+def load_job_model(job: Job) -> LoadedModel:
+    """The job's model, without weights."""
+    return load_model(job.model, allow_code=job.allow_code)
+
+
+def capture_job_model(job: Job, loaded: LoadedModel) -> Capture:
+    """The job's model as a graph. Raises :class:`MismatchError` when it is not the one that was planned."""
+    captured = capture(loaded)
+    planned, found = job.model.structure_sha256, captured.spec.structure_sha256
+    if planned is not None and planned != found:
+        raise MismatchError(
+            f"the plan was made for another structure of {job.model.source} (planned {planned[:12]}, found "
+            f"{str(found)[:12]}; torch {torch.__version__})",
+            hint=f"re-plan with 'partkit plan {job.model.source}'",
+        )
+    return captured
+
+
+def tensor_reader(loaded: LoadedModel, captured: Capture) -> Callable[[str], torch.Tensor]:
+    """Reads parameters, buffers and constants of the captured graph by name, checked beforehand."""
+    constants = {name: value for name, value in captured.values.items() if name in _constants(loaded, captured)}
+    shapes = {name: info.shape for name, info in captured.tensors.items() if name not in constants}
+    loaded.weights.check(shapes)
+    return lambda name: constants[name] if name in constants else loaded.weights.read(name)
+
+
+def runnable(module: Callable[..., Any], spec: ModelSpec) -> Callable[..., Any]:
+    """A stage as it will run: through torch.compile where the model asks for it, for its one set of shapes."""
+    return torch.compile(module, fullgraph=True, dynamic=False) if spec.compiled else module
+
+
+def item_inputs(spec: ModelSpec, item: int, num_inputs: int) -> list[torch.Tensor]:
+    """The model's input tensors for an item, in order; inputs repeat after ``num_inputs`` items."""
+    return list(synthetic_inputs(spec, item % num_inputs).values())
+
+
+def _constants(loaded: LoadedModel, captured: Capture) -> set[str]:
+    """Tensors that capture lifted out of the code, and buffers that no checkpoint holds."""
+    persistent = set(loaded.module.state_dict()) if loaded.module is not None else set()
+    return {name for name, info in captured.tensors.items() if not info.is_parameter and name not in persistent}

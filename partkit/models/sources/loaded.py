@@ -1,0 +1,58 @@
+"""A built model: its module, example inputs and weights."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from partkit.data.model import ModelSpec
+from partkit.models.weights import WeightSource, canonical_names, parameter_slots
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What a source hands to capture and to the executors."""
+
+    spec: ModelSpec
+    """Its inputs are resolved: one for each tensor leaf of ``(args, kwargs)``, in flattened order."""
+    module: nn.Module | None
+    """Parameters on meta (real for ``py:``), buffers real, eval mode; None for ``pt2:``."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    """Example inputs, real tensors on CPU: item 0 of the synthetic inputs, or the user's own."""
+    weights: WeightSource
+    exported: torch.export.ExportedProgram | None = None
+    """The program of ``pt2:``; None for the others."""
+
+    def materialise(self, device: str | torch.device = "cpu") -> nn.Module:
+        """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
+        if self.module is None:
+            assert self.exported is not None
+            return _own_tensors(self.exported.module()).to(device)
+        module = copy.deepcopy(self.module)
+        canonical = canonical_names(module)
+        placed: dict[str, nn.Parameter] = {}
+        for owner, leaf, name, parameter in parameter_slots(module):
+            if not parameter.is_meta:
+                continue
+            first = canonical[name]
+            if first not in placed:
+                placed[first] = nn.Parameter(self.weights.read(first).to(device), requires_grad=False)
+            owner._parameters[leaf] = placed[first]
+        return module.to(device)
+
+
+def _own_tensors(module: nn.Module) -> nn.Module:
+    """Give the module copies of its tensors, in place, ties kept: a program's modules share the program's own."""
+    copies: dict[int, torch.Tensor] = {}
+    for owner in module.modules():
+        slots: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
+        for tensors in slots:
+            for leaf, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[leaf] = copies.setdefault(id(tensor), copy.deepcopy(tensor))
+    return module.requires_grad_(False)

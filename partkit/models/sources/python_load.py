@@ -1,0 +1,110 @@
+"""Turn what a ``py:`` factory returns into a loaded model."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from partkit.data.model import InputSpec, ModelSpec
+from partkit.errors import UsageError
+from partkit.models.inputs import synthetic_tensor
+from partkit.models.sources.base import input_overrides
+from partkit.models.sources.default_inputs import parse_input
+from partkit.models.sources.loaded import LoadedModel
+from partkit.models.sources.meta_build import freeze
+from partkit.models.sources.signature import describe_tensor, floating_dtype, named_leaves, with_own_tensors
+from partkit.models.weights import ModuleWeights, SeededWeights, named_tensors
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
+    """The factory's model; see :class:`partkit.models.sources.python_factory.PythonFactorySource`."""
+    torch.manual_seed(spec.seed)
+    try:
+        made = factory()
+    except Exception as error:  # the user's code may raise anything
+        raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
+    module, call = _split(spec, made)
+    call = with_own_tensors(call)
+    dtype = getattr(torch, spec.dtype)
+    if spec.dtype != "float32":  # the default leaves the user's own dtypes alone
+        module = module.to(dtype)
+        call = pytree.tree_map_only(
+            torch.Tensor, lambda each: each.to(dtype) if each.is_floating_point() else each, call
+        )
+    args, kwargs, inputs = _fit(spec, freeze(module), call)
+    tensors = dict(named_tensors(module))
+    on_meta = any(tensor.is_meta for tensor in tensors.values())
+    weights = SeededWeights(spec.seed, module) if on_meta else ModuleWeights(tensors)
+    changes = {"inputs": inputs, "dtype": floating_dtype(tensors.values(), default=spec.dtype)}
+    return LoadedModel(spec.model_copy(update=changes), module, args, kwargs, weights)
+
+
+def _split(spec: ModelSpec, made: object) -> tuple[nn.Module, Call]:
+    if isinstance(made, nn.Module):
+        return made, ((), {})
+    match made:
+        case (nn.Module() as module, (tuple() | list()) as args, dict() as kwargs):
+            return module, (tuple(args), dict(kwargs))
+        case (nn.Module() as module, (tuple() | list()) as args):
+            return module, (tuple(args), {})
+    got = [type(each).__name__ for each in made] if isinstance(made, tuple) else type(made).__name__
+    raise UsageError(
+        f"{spec.source} returned {got}", hint="return a torch.nn.Module, or (module, args, kwargs) with example inputs"
+    )
+
+
+def _fit(
+    spec: ModelSpec, module: nn.Module, call: Call
+) -> tuple[tuple[Any, ...], dict[str, Any], tuple[InputSpec, ...]]:
+    """The example call with the shapes that the spec asks for, and the specs of its tensors."""
+    args, kwargs = call
+    try:
+        leaves = named_leaves(module, args, kwargs)
+    except TypeError as error:
+        raise UsageError(f"{spec.source}: its example inputs don't fit forward: {error}") from None
+    wanted = {item.name: item for item in spec.inputs}
+    found = {name: describe_tensor(name, leaf) for name, leaf in leaves if isinstance(leaf, torch.Tensor)}
+    for name, text in input_overrides(spec).items():
+        default = found.get(name)
+        override = parse_input(text, dtype=default.dtype if default else spec.dtype)
+        wanted.setdefault(name, override.model_copy(update={"range": default.range if default else None}))
+    _refuse_unknown(spec, module, set(wanted) - set(found))
+    replaced = [
+        synthetic_tensor(wanted[name], spec.seed, 0)
+        if name in wanted and not _same(wanted[name], found[name])
+        else leaf
+        for name, leaf in leaves
+    ]
+    args, kwargs = pytree.tree_unflatten(replaced, pytree.tree_structure((args, kwargs)))
+    added = [item for name, item in wanted.items() if name not in found]
+    kwargs |= {item.name: synthetic_tensor(item, spec.seed, 0) for item in added}
+    inputs = (*(wanted.get(name, item) for name, item in found.items()), *added)
+    if not inputs:
+        raise UsageError(
+            f"{spec.source} returned a module without example inputs",
+            hint="return (module, args, kwargs), or give each with --input name=1x128:int64",
+        )
+    return args, kwargs, inputs
+
+
+def _same(wanted: InputSpec, found: InputSpec) -> bool:
+    return (wanted.shape, wanted.dtype) == (found.shape, found.dtype)
+
+
+def _refuse_unknown(spec: ModelSpec, module: nn.Module, names: set[str]) -> None:
+    """Raise :class:`UsageError` for an input that ``forward`` has no parameter for."""
+    known = list(inspect.signature(module.forward).parameters)
+    for name in sorted(names - set(known)):
+        near = difflib.get_close_matches(name, known, n=2)
+        raise UsageError(
+            f"{type(module).__name__} of {spec.source} has no input {name!r}",
+            hint=f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(known)}",
+        )

@@ -1,0 +1,142 @@
+"""Exact search over all contiguous plans: dynamic programming over the downsets ("ideals") of the graph.
+
+A plan whose stages form an acyclic quotient is a chain of downsets, each stage what lies between two of
+them: Tarnawski, Phanishayee, Devanur, Mahajan & Paravecino, "Efficient Algorithms for Device Placement of
+DNN Graph Operators" (NeurIPS 2020). Graphs of models are nearly chains, so their downsets are few.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from partkit.planners.algorithms.orders import plan as plan_orders
+from partkit.planners.costs.graph import BoolArray, FloatArray
+from partkit.planners.problem.blocks import Blocks
+from partkit.planners.problem.problem import TOLERANCE, Problem
+from partkit.planners.search.coarse import MAX_BLOCKS
+from partkit.planners.search.downset_tables import downset_cuts
+from partkit.planners.search.downsets import as_rows, downsets_between, downsets_of_work, work_of
+from partkit.planners.search.outcome import Outcome, rank_of, value_of
+from partkit.planners.search.solve import solve
+
+MAX_CUTS = 6_000
+"""Downsets that the pair tables may hold: 300 MB each at that size."""
+
+
+_MAX_NEAR = 3_000
+_REACHES = (64, 32, 16, 8, 4, 2, 1)
+
+
+def plan(problem: Problem) -> Outcome | None:
+    """The best contiguous plan, proved, where the downsets are few enough; else the best of several orders.
+
+    O(ideals^2 x uses) for the tables and O(stages x ideals^2) for the programme. Downsets that no plan
+    better than the orders' can cut at are left out first.
+    """
+    return improve(problem, plan_orders(problem))
+
+
+def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
+    """The better of ``known`` and the exact optimum; marked as covering all plans where that was reached."""
+    if problem.request.objective == "latency":
+        return known
+    found: Outcome | None = None
+    fits = False
+    if problem.request.objective != "memory":
+        found, searched = _search(problem, problem.blocks, known, with_memory=False)
+        if not searched:
+            return None if known is None else search_near(problem, known)
+        fits = found is None or problem.fits(found.assignment, found.costs)
+    if not fits:
+        found, searched = _search(problem, problem.all_blocks, known, with_memory=True)
+        if not searched:
+            return known
+    return _better(problem, known, found)
+
+
+def search_near(problem: Problem, known: Outcome) -> Outcome:
+    """Where all downsets are too many: those near the known plan's cuts, again while that helps. No proof."""
+    blocks = problem.blocks
+    while blocks.num_blocks <= MAX_BLOCKS and not problem.is_out_of_time:
+        members = _near_downsets(blocks, known)
+        members = members[useful(problem, work_of(members, blocks.time_s), known.costs.period_s * (1 + TOLERANCE))]
+        found = solve(
+            problem, downset_cuts(blocks, members, problem.best_link, num_slots=None), "ideals", check_peaks=False
+        )
+        if found is None or found.costs.period_s >= known.costs.period_s * (1 - TOLERANCE):
+            break
+        if not problem.fits(found.assignment, found.costs):
+            break
+        known = replace(found, bound=0.0, detail=f"{len(members)} downsets near the best order's cuts; too many in all")
+    return known
+
+
+def _near_downsets(blocks: Blocks, known: Outcome) -> BoolArray:
+    """Around each cut of a plan, downsets that differ from it by the blocks next to it in an order."""
+    stage = known.assignment.stage_of[np.unique(blocks.block_of, return_index=True)[1]]
+    order = np.lexsort((np.arange(blocks.num_blocks), stage))
+    cuts = (np.flatnonzero(np.diff(stage[order])) + 1).tolist()
+    found = {0, (1 << blocks.num_blocks) - 1}
+    for cut in cuts:
+        for reach in _REACHES:
+            inner = sum(1 << block for block in order[: max(cut - reach, 1)].tolist())
+            outer = sum(1 << block for block in order[: cut + reach].tolist())
+            near = downsets_between(blocks, inner, outer, _MAX_NEAR // len(cuts))
+            if near is not None:
+                found |= near
+                break
+    return as_rows(blocks, found)
+
+
+def _better(problem: Problem, known: Outcome | None, found: Outcome | None) -> Outcome | None:
+    """The better one, with the search's bound; a search that found nothing has proved nothing."""
+    if found is None or known is None:
+        return found or known
+    best = min((found, known), key=lambda outcome: rank_of(problem, outcome))
+    bound = min(found.bound, value_of(problem, best))
+    return replace(best, planner="ideals", bound=bound, covers_all=True, detail=found.detail)
+
+
+def _search(
+    problem: Problem, blocks: Blocks, known: Outcome | None, *, with_memory: bool
+) -> tuple[Outcome | None, bool]:
+    """The best plan over the downsets of ``blocks`` (None: none better than ``known``), and whether all were seen."""
+    if problem.is_out_of_time:
+        return None, False
+    upper_s = np.inf
+    if known is not None and problem.request.objective == "throughput":
+        upper_s = known.costs.period_s * (1 + TOLERANCE)
+    members = downsets_of_work(blocks, _windows(problem, blocks, upper_s), problem.request.max_ideals)
+    if members is None:
+        return None, False
+    members = members[useful(problem, work_of(members, blocks.time_s), upper_s)]
+    if len(members) > MAX_CUTS:
+        return None, False
+    num_slots = problem.request.num_slots if with_memory else None
+    longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
+    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
+    found = solve(problem, cuts, "ideals", check_peaks=with_memory)
+    detail = f"all {len(members)} downsets of {blocks.num_blocks} blocks where a cut may help"
+    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
+
+
+def _windows(problem: Problem, blocks: Blocks, upper_s: float) -> list[tuple[float, float]]:
+    """Work that may lie before a cut: some devices can do it within ``upper_s``, and the others the rest."""
+    total_s, count = float(blocks.time_s.sum()), problem.num_usable_devices
+    if not np.isfinite(upper_s):
+        return [(0.0, total_s)]
+    speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)] * upper_s
+    slack_s = total_s * TOLERANCE
+    return [(total_s - speed[count - devices] - slack_s, speed[devices] + slack_s) for devices in range(1, count)]
+
+
+def useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
+    """Downsets whose work lies in one of the windows."""
+    windows = _windows(problem, problem.blocks, upper_s)
+    useful: BoolArray = (work_s <= 0) | (work_s >= work_s[-1])
+    for low_s, high_s in windows:
+        useful |= (work_s >= low_s) & (work_s <= high_s)
+    useful[0] = useful[-1] = True
+    return useful

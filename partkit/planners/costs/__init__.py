@@ -1,0 +1,1 @@
+"""What an assignment of nodes to stages costs, and what crosses between stages."""

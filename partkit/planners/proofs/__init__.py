@@ -1,0 +1,1 @@
+"""Lower bounds: no plan for the same request does better."""

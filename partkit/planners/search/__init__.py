@@ -1,0 +1,1 @@
+"""The searches that planners share: dynamic programmes over cuts and downsets."""

@@ -1,0 +1,1 @@
+"""Processes that hold a device each: started, given orders, watched and ended."""

@@ -1,0 +1,217 @@
+"""Processes that a parent has forked from a server that has imported torch, watches and ends.
+
+    parent      -> server    {"number", "log_dir", "argv", "environment", "cwd", "output"}     fork a rank
+    server      -> parent    {"number", "pid"}  ...  {"number", "code"}                                it runs, it ended
+
+Importing torch and transformers takes a rank some seconds of a core; a forked one shares what the server imported.
+No CUDA context survives a fork, so the server never makes one: it counts devices by NVML.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from partkit.errors import RankFailedError
+
+_START_S = 120
+_IMPORTS_READ = (
+    *("HF_", "HUGGINGFACE_", "KMP_", "LD_", "MKL_", "OMP_"),
+    *("PYTHON", "PYTORCH_", "TIMM_", "TORCH", "TRANSFORMERS_", "TRITON_"),
+)
+"""Beginnings of environment variables that packages read when they are imported."""
+
+
+_FORKABLE = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+"""Of the server alone: no pools of threads, which would be missing in what it forks, and CUDA left untouched."""
+
+
+def fork(log_dir: Path, environment: Mapping[str, str], output: Path) -> Process:
+    """A rank of the job in ``log_dir``, forked from a server that this process keeps; its output goes into a file.
+
+    Raises :class:`RankFailedError` where the server cannot be started.
+    """
+    return _server().start(log_dir, environment, output)
+
+
+def prepare() -> None:
+    """Start the server, so that it imports while this process does too, unless a launcher has started the ranks."""
+    if not started_by_launcher():
+        _server()
+
+
+def started_by_launcher() -> bool:
+    """True where this process is a rank of someone else's launch (torchrun, Slurm)."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ) and "PARTKIT_STORE" not in os.environ
+
+
+class Process:
+    """A process that was forked."""
+
+    def __init__(self, server: ForkServer, number: int) -> None:
+        self._server, self._number = server, number
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._server.pid_of(self._number)
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended, a signal as a negative number."""
+        return self._server.code_of(self._number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.poll() is None:
+            self._server.kill(self._number)
+
+
+class ForkServer:
+    """The parent's side of ``python -m partkit.ranks.fork_server``, which ends when this process does."""
+
+    def __init__(self) -> None:
+        self.made_for = _imports_read()
+        self._lock = threading.Lock()
+        self._socket, other = socket.socketpair()
+        self._unread = b""
+        self._pids: dict[int, int] = {}
+        self._codes: dict[int, int] = {}
+        self._num_started, self._is_gone = 0, False
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "partkit.ranks.fork_server", str(other.fileno())],
+                env=_with_import_paths(_FORKABLE),
+                pass_fds=[other.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    @property
+    def is_usable(self) -> bool:
+        """False once the server has ended, or where packages would be imported differently now."""
+        return not self._is_gone and self._process.poll() is None and self.made_for == _imports_read()
+
+    def start(self, log_dir: Path, environment: Mapping[str, str], output: Path) -> Process:
+        """Have a process forked."""
+        with self._lock:
+            number, self._num_started = self._num_started, self._num_started + 1
+            order = {
+                "number": number,
+                "log_dir": str(log_dir),
+                "argv": sys.argv,
+                "environment": _with_import_paths(environment),
+                "cwd": str(Path.cwd()),
+                "output": str(output),
+            }
+            try:
+                self._socket.sendall(json.dumps(order).encode() + b"\n")
+            except OSError:
+                self._is_gone = True
+        return Process(self, number)
+
+    def pid_of(self, number: int) -> int:
+        """The process's number, once the server has imported everything and forked it."""
+        deadline = time.monotonic() + _START_S
+        while number not in self._pids:
+            self._read(timeout_s=0.05)
+            if self._is_gone or time.monotonic() > deadline:
+                raise RankFailedError(
+                    f"the server that starts ranks {'ended' if self._is_gone else 'gave no answer'}",
+                    hint="import partkit.ranks.rank in Python: what fails there fails in the server",
+                )
+        return self._pids[number]
+
+    def code_of(self, number: int) -> int | None:
+        """The exit code of a process that has ended; all have where the server has."""
+        self._read(timeout_s=0)
+        return self._codes.get(number, -signal.SIGKILL if self._is_gone else None)
+
+    def kill(self, number: int) -> None:
+        """End a process; while the server still imports, the server, and with it all that it should have forked."""
+        if not self._pids:
+            self._process.kill()
+            self._is_gone = True
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid_of(number), signal.SIGKILL)
+
+    def retire(self) -> bool:
+        """End the server if nothing that it has forked runs; whether that was so."""
+        self._read(timeout_s=0)
+        if len(self._codes) < self._num_started and not self._is_gone:
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """End the server, and with it what it has forked."""
+        self._socket.close()
+        if not self._pids:  # it may be importing, and would hear of this only then
+            self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+
+    def _read(self, *, timeout_s: float) -> None:
+        """Take in what the server has told."""
+        with self._lock:
+            while not self._is_gone and select.select([self._socket], [], [], timeout_s)[0]:
+                timeout_s = 0
+                data = b""
+                with contextlib.suppress(ConnectionError):
+                    data = self._socket.recv(65536)
+                self._is_gone = not data
+                *lines, self._unread = (self._unread + data).split(b"\n")
+                for line in lines:
+                    told = json.loads(line)
+                    if "pid" in told:
+                        self._pids[told["number"]] = told["pid"]
+                    else:
+                        self._codes[told["number"]] = told["code"]
+
+
+_servers: dict[int, list[ForkServer]] = {}
+"""By the process that made them, for a forked copy of this one needs its own; the last is in use."""
+_servers_lock = threading.Lock()
+
+
+def _server() -> ForkServer:
+    with _servers_lock:
+        if os.getpid() not in _servers:
+            atexit.register(_close_servers, os.getpid())
+        servers = _servers.setdefault(os.getpid(), [])
+        if not servers or not servers[-1].is_usable:
+            servers[:] = [*(server for server in servers if not server.retire()), ForkServer()]
+        return servers[-1]
+
+
+def _close_servers(owner: int) -> None:
+    if os.getpid() == owner:
+        for server in _servers[owner]:
+            server.close()
+
+
+def _with_import_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment and more; modules are looked for in this package and the working folder first."""
+    paths = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
+    paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def _imports_read() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(_IMPORTS_READ)}

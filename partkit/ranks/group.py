@@ -1,0 +1,265 @@
+"""Start ranks, give them orders, collect their answers and, when one fails, say which and why.
+
+Ranks are forked from a server that has imported torch (:mod:`partkit.ranks.fork_client`). The parent holds a TCPStore
+on a port that the system chose; orders and answers travel through it as JSON:
+
+    parent   set command/0 {"action": "load"}           ... set command/1 {"action": "run"} ...
+    rank r   wait command/0 . load . set reply/0/r {..}  ... wait command/1 ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch.distributed as dist
+from torch._C._distributed_c10d import Store, TCPStore
+
+from partkit.data.job import Job
+from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
+from partkit.ranks.fork_client import Process, fork
+
+Reply = dict[str, Any]
+
+_POLL_S = 0.05
+_STOP_S = 10
+_KILLED_S = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failing rank wrote about itself before it ended."""
+
+    rank: int
+    message: str
+    at: float
+    is_consequence: bool
+    """True where the rank only lost a peer."""
+    exit_code: int = 5
+    is_unsupported: bool = False
+    """True where the executor cannot run the model here, whatever the rank does."""
+    is_out_of_memory: bool = False
+    """True where the rank's device had no memory left."""
+
+
+class Ranks(Protocol):
+    """Ranks that take orders, however they were started."""
+
+    job: Job
+
+    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
+        """Give all ranks an order and return their answers by rank."""
+
+
+class RankGroup:
+    """The ranks of one job, started on this host; a context manager that leaves nothing running.
+
+    Their logs go with them unless an error refers to them.
+    """
+
+    def __init__(self, job: Job, *, port: int | None = None) -> None:
+        self.job = job
+        self._store = _open_store(port)
+        self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
+        self._num_calls = 0
+        (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+        self._processes = self._start()
+        """By rank; empty once the group has ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
+            self.kill()
+            if kind is KeyboardInterrupt:
+                self.drop_logs()
+
+    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
+        """Give all ranks an order and return their answers by rank.
+
+        Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
+        (the job's ``timeout_s`` by default), and :class:`UnsupportedError` where a rank said that it cannot
+        run the model.
+        """
+        number = self.post(action, **payload)
+        return self.collect(number, timeout_s=timeout_s)
+
+    def post(self, action: str, **payload: Any) -> int:
+        """Give all ranks an order without waiting; returns its number for :meth:`collect`."""
+        number = self._num_calls
+        self._store.set(f"command/{number}", json.dumps({"action": action, **payload}))
+        self._num_calls += 1
+        return number
+
+    def collect(self, number: int, *, timeout_s: float | None = None) -> list[Reply]:
+        """The answers to an order, by rank."""
+        keys = [f"reply/{number}/{rank}" for rank in range(self.job.num_ranks)]
+        limit = self.job.timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + limit
+        while not self._store.check(keys):
+            self.raise_if_failed()
+            if time.monotonic() > deadline:
+                late = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
+                self.kill()
+                raise RankFailedError(
+                    f"{_ranks(late)} of {self.job.executor} gave no answer within {limit:.0f} s and was stopped",
+                    hint=f"see the log in {self.log_dir}",
+                )
+            time.sleep(_POLL_S)
+        return [json.loads(self._store.get(key)) for key in keys]
+
+    def raise_if_failed(self) -> None:
+        """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
+        codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
+        if any(codes.values()) or (codes and None not in codes.values()):
+            self.kill()
+            error = self._first_cause(codes)
+            if error.hint is None:  # it says all that there is to know
+                self.drop_logs()
+            raise error
+
+    def pids(self) -> dict[int, int]:
+        """Process id by rank."""
+        return {rank: process.pid for rank, process in enumerate(self._processes)}
+
+    def ask_to_stop(self) -> None:
+        """Tell the ranks to stop and don't wait: of several groups all can stop at once before each is closed."""
+        if self._processes:
+            with contextlib.suppress(dist.DistError):
+                self.post("stop")
+
+    def close(self) -> None:
+        """Ask the ranks to stop; end those that have not after a few seconds."""
+        self.ask_to_stop()
+        with contextlib.suppress(KeyboardInterrupt):
+            self._await_end(_STOP_S)
+        went_well = bool(self._processes) and all(process.poll() == 0 for process in self._processes)
+        self.kill()
+        if went_well:
+            self.drop_logs()
+
+    def kill(self) -> None:
+        """End the ranks at once."""
+        for process in self._processes:
+            process.kill()
+        self._await_end(_KILLED_S)
+        self._processes = []
+
+    def drop_logs(self) -> None:
+        """Remove the logs of ranks that have ended: nobody will read them."""
+        shutil.rmtree(self.log_dir, ignore_errors=True)
+
+    def _await_end(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
+            time.sleep(_POLL_S)
+
+    def _start(self) -> list[Process]:
+        return [
+            fork(self.log_dir, self._environment(rank), self.log_dir / f"rank{rank}.log")
+            for rank in range(self.job.num_ranks)
+        ]
+
+    def _environment(self, rank: int) -> dict[str, str]:
+        world, threads = str(self.job.num_ranks), str(self.job.threads)
+        apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self._shares_a_gpu() else {}
+        return apart | {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": world,
+            "LOCAL_WORLD_SIZE": world,
+            "LOCAL_SIZE": world,  # DeepSpeed's shared-memory all-reduce reads this one
+            "PARTKIT_STORE": f"127.0.0.1:{self._store.port}",
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+        }
+
+    def _shares_a_gpu(self) -> bool:
+        """True where NCCL would refuse the group: it takes two ranks of one host on one GPU for a mistake."""
+        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
+
+    def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
+        where = f"the log is in {self.log_dir}"
+        told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
+        for rank, code in sorted(codes.items()):
+            if code is not None and code < 0 and all(f.rank != rank for f in told):
+                name = signal.Signals(-code).name
+                return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
+        if told:
+            if told[0].is_unsupported:
+                return UnsupportedError(told[0].message)
+            if told[0].exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
+                error = RankFailedError(told[0].message)
+                error.exit_code = told[0].exit_code
+                return error
+            kind = OutOfMemoryError if told[0].is_out_of_memory else RankFailedError
+            return kind(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
+        rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
+        return RankFailedError(f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}", hint=where)
+
+    def _describe(self, rank: int) -> str:
+        device = "cpu" if self.job.device == "cpu" else f"cuda:{self.job.devices[rank]}"
+        return f"rank {rank} of {self.job.num_ranks} ({self.job.executor} on {device})"
+
+    def _activity(self, rank: int) -> str:
+        key = f"status/{rank}"
+        return f" during '{self._store.get(key).decode()}'" if self._store.check([key]) else " while starting"
+
+
+def write_failure(log_dir: Path, failure: Failure) -> None:
+    """Called by a failing rank: leave word of the cause for the parent."""
+    (log_dir / f"failure-{failure.rank}.json").write_text(json.dumps(failure.__dict__), encoding="utf-8")
+
+
+def read_failures(log_dir: Path) -> list[Failure]:
+    """What failing ranks wrote."""
+    return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
+
+
+def serve(store: Store, rank: int, handle: Callable[[str, Reply], Reply]) -> None:
+    """Answer orders until ``stop``; what a rank does all its life."""
+    number = 0
+    while True:
+        key = f"command/{number}"
+        store.wait([key], timedelta(days=7))
+        command = json.loads(store.get(key))
+        action = command.pop("action")
+        if action == "stop":
+            return
+        store.set(f"status/{rank}", action)
+        store.set(f"reply/{number}/{rank}", json.dumps(handle(action, command)))
+        number += 1
+
+
+def connect(timeout_s: float) -> TCPStore:
+    """A rank's connection to its parent's store."""
+    host, _, port = os.environ["PARTKIT_STORE"].rpartition(":")
+    return TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+
+
+def _open_store(port: int | None) -> TCPStore:
+    try:
+        return TCPStore("127.0.0.1", port or 0, is_master=True, wait_for_workers=False)
+    except dist.DistNetworkError:
+        raise MachineError(
+            f"port {port} is in use on this machine", hint="give another --port, or none to let the system choose"
+        ) from None
+
+
+def _ranks(ranks: list[int]) -> str:
+    names = ", ".join(str(rank) for rank in ranks)
+    return f"rank {names}" if len(ranks) == 1 else f"ranks {names}"

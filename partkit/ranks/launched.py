@@ -1,0 +1,70 @@
+"""Ranks that somebody else started (torchrun, Slurm): rank 0 gives the orders and keeps them itself.
+
+torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run PLAN
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import timedelta
+from typing import Any
+
+from torch._C._distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from partkit.data.job import Job
+from partkit.errors import UsageError
+from partkit.ranks.group import Reply, serve
+from partkit.ranks.rank import Rank, end_with_parent
+
+
+def is_one_host() -> bool:
+    """True where all ranks share this host, and so its files."""
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+
+
+class LaunchedGroup:
+    """All ranks as rank 0 sees them: the same calls as a :class:`RankGroup`."""
+
+    def __init__(self, job: Job, own_rank: Rank, store: Store) -> None:
+        self.job, self._own_rank, self._store, self._num_calls = job, own_rank, store, 0
+
+    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
+        """Give all ranks an order, keep it too, and return all answers by rank."""
+        number = self._num_calls
+        self._num_calls += 1
+        self._store.set(f"command/{number}", json.dumps({"action": action, **payload}))
+        own = self._own_rank.handle(action, payload)
+        keys = [f"reply/{number}/{rank}" for rank in range(1, self.job.num_ranks)]
+        if keys:
+            self._store.wait(keys, timedelta(seconds=timeout_s or self.job.timeout_s))
+        return [own, *(json.loads(self._store.get(key)) for key in keys)]
+
+    def stop(self) -> None:
+        """Let the other ranks end, then release this one's part."""
+        self._store.set(f"command/{self._num_calls}", json.dumps({"action": "stop"}))
+        self._own_rank.close()
+
+
+def join(job: Job) -> LaunchedGroup | None:
+    """Be a rank of the job: the group on rank 0; on others serve until told to stop, then None.
+
+    Raises :class:`UsageError` where the launch has not as many ranks as the plan.
+    """
+    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world_size != job.num_ranks:
+        raise UsageError(
+            f"the plan needs {job.num_ranks} ranks and the launcher started {world_size}",
+            hint=f"start {job.num_ranks}, or re-plan with --stages {world_size}",
+        )
+    end_with_parent()
+    store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=job.timeout_s))))
+    local_rank = int(os.environ.get("LOCAL_RANK", rank))
+    own_rank = Rank(job, rank, world_size, PrefixStore("group", store), device_index=local_rank)
+    orders = PrefixStore("orders", store)
+    if rank == 0:
+        return LaunchedGroup(job, own_rank, orders)
+    serve(orders, rank, own_rank.handle)
+    own_rank.close()
+    return None

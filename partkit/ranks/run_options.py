@@ -1,0 +1,132 @@
+"""A plan and how to run it on this machine -> the order for its ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from partkit.data.job import DeviceType, Job, LoopGraph
+from partkit.data.plan import NO_EXECUTOR, Plan
+from partkit.errors import MachineError, MismatchError, UsageError
+from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, ON_STAGES, require_executor
+from partkit.machine.devices import num_cuda_devices, resolve_device
+from partkit.models.sources import require_consent
+
+P95_ITEMS = 20
+"""Fewest items that a 95th percentile is given of without a warning."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run and measure a plan."""
+
+    items: int | None = None
+    """Items of the timed run; None: as many as fill ``seconds``."""
+    seconds: float | None = None
+    """Length of the timed run; None: ten seconds."""
+    check: bool = True
+    device: str = "auto"
+    threads: int | None = None
+    """Intra-op threads of each rank on the CPU; None: as the plan's profile was measured."""
+    mode: Literal["throughput", "latency"] = "throughput"
+    port: int | None = None
+    allow_code: bool = False
+    latency_items: int = P95_ITEMS
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """``batch`` and ``seq`` of the items, of a plan whose sizes may vary; empty: the largest."""
+    rate_per_s: float | None = None
+    """Samples that arrive per second, at random times; latency then counts from an item's arrival."""
+    timeout_s: float = 600.0
+    """Longest that ranks may take over one order before they are ended."""
+    streams: int = 1
+    """CUDA streams of executors that can deal whole items to several."""
+    loop_graph: LoopGraph = "auto"
+    """Whether ranks put their loop over many items into one CUDA graph; auto: where it is the host that is slow."""
+    devices: tuple[int, ...] | None = None
+    """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
+
+
+def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
+    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    _require_runnable(plan, executor)
+    require_executor(executor, allow_code=options.allow_code)
+    require_consent(plan.model, allow_code=options.allow_code)
+    plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
+    if options.rate_per_s is not None and executor not in ON_STAGES:
+        raise UsageError(
+            f"items cannot arrive at a rate with {executor}", hint=f"use one of {', '.join(ON_STAGES)}, or leave it out"
+        )
+    device = _device_for(plan, options.device)
+    device_by_place = _devices(plan, options.devices)
+    if device == "cuda":
+        _require_devices(device_by_place, plan)
+    layout: dict[str, Any] = {"devices": device_by_place}
+    if executor in ON_ONE_DEVICE:
+        layout = {"devices": device_by_place[:1]}
+    elif executor in IN_ONE_PROCESS or options.devices is not None:
+        hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
+        rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
+        layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
+    return Job(
+        executor=executor,
+        model=plan.model,
+        sizes=dict(options.sizes),
+        plan=plan,
+        device=device,
+        threads=options.threads or planned_threads(plan),
+        num_slots=plan.constraints.num_slots,
+        num_streams=options.streams,
+        loop_graph=options.loop_graph,
+        allow_code=options.allow_code,
+        timeout_s=options.timeout_s,
+        **layout,
+    )
+
+
+def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
+    planned = tuple(index for stage in plan.stages for index in stage.devices)
+    if asked is not None and len(asked) != len(planned):
+        raise UsageError(
+            f"{len(asked)} devices were given for a plan of {len(planned)} places",
+            hint=f"give one for each stage (and replica), as in --devices {','.join(map(str, planned))}",
+        )
+    return planned if asked is None else asked
+
+
+def _require_runnable(plan: Plan, executor: str) -> None:
+    """Stages that wait for each other within one item would do so for ever."""
+    if executor in (*ON_STAGES, NO_EXECUTOR) and not plan.contiguous:
+        raise MismatchError(
+            f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
+            "runs once for an item",
+            hint="plan again without --non-contiguous",
+        )
+
+
+def planned_threads(plan: Plan) -> int:
+    """Intra-op threads that the plan's profile was measured with."""
+    threads = plan.cluster.provenance.get("threads", 1)
+    return threads if isinstance(threads, int) else 1
+
+
+def _device_for(plan: Plan, asked: str) -> DeviceType:
+    if asked != "auto":
+        return resolve_device(asked)
+    planned = plan.cluster.devices[0].type
+    if planned == "cuda" and num_cuda_devices() == 0:
+        raise MachineError(
+            f"the plan is for {len(plan.stages)} CUDA devices and this machine has none",
+            hint="run it with --device cpu, or re-plan here with 'partkit plan'",
+        )
+    return "cuda" if planned == "cuda" else "cpu"
+
+
+def _require_devices(devices: Sequence[int], plan: Plan) -> None:
+    found = num_cuda_devices()
+    if max(devices) >= found:
+        raise MachineError(
+            f"the plan has {len(plan.stages)} stages on devices {', '.join(map(str, devices))}, and this machine has "
+            f"{found} CUDA device{'s' if found != 1 else ''}",
+            hint=f"run it with --device cpu, or re-plan with 'partkit plan {plan.model.source} --stages {found}'",
+        )

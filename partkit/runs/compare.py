@@ -1,0 +1,292 @@
+"""Run several executors side by side, in turns, outputs checked, and say which to use.
+
+Groups are loaded side by side, as many at a time as the cores bear, all that fit before the first round, and
+take turns in random order within each round, so that whatever the machine does meanwhile falls on all of them alike:
+
+    round 1   pipeline  single    fsdp      dispatch
+    round 2   fsdp      pipeline  dispatch  single
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from partkit.data.plan import Plan
+from partkit.data.progress import Progress, silent
+from partkit.data.result import Check, Comparison
+from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError
+from partkit.executors import require_executor
+from partkit.machine.devices import num_cores
+from partkit.machine.environment import describe_environment, describe_gpus
+from partkit.ranks.group import RankGroup
+from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.contender import Contender, row_of, throttles
+from partkit.runs.run import check_outputs, items_at_once, make_reference
+from partkit.runs.statistics import is_settled
+from partkit.runs.verdict import conclude
+
+DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
+_CORES_A_LOAD = 2
+"""Cores that an executor takes while it loads, more or less."""
+_WARM_ITEMS = 4
+_MAX_WARM_RUNS = 12
+_WARM_SHARE = 0.25
+"""Length of a warm-up run as a share of a round's."""
+_MIN_ITEMS = 16
+"""Enough that filling the pipeline is a small part of a round."""
+_ITEM_STEP = 8
+"""Items of a round are a multiple of this, so that nobody's groups of microbatches are left half full."""
+_LATENCY_ITEMS = 3
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to compare and for how long."""
+
+    executors: tuple[str, ...] = DEFAULT_EXECUTORS
+    """Registered names; with ``allow_code`` also ``module:class`` of the user's own."""
+    rounds: int = 5
+    seconds_per_round: float = 4.0
+    device: str = "auto"
+    threads: int | None = None
+    streams: int = 1
+    """CUDA streams that deepspeed and fsdp1 deal their items to."""
+    allow_code: bool = False
+    quick: bool = False
+    """Label the result as one of few and short rounds."""
+    timeout_s: float = 600.0
+    """Longest that one executor may take to load or for a run before it is ended and counts as failed."""
+    seed: int = 0
+    """Of the order of turns."""
+
+
+def compare_executors(
+    plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None
+) -> Comparison:
+    """Measure each executor on the plan's model and devices.
+
+    An executor that fails, hangs or gives wrong outputs becomes a row that says so and spoils no other.
+    Raises :class:`UsageError` for an unknown executor before anything is started.
+    """
+    with Contest(plan, options, progress) as contest:
+        contest.load()
+        return contest.measure()
+
+
+class Contest:
+    """One comparison in steps; a context manager that leaves nothing running.
+
+    Several may be open at once, to load side by side; they must not measure at once. Executors for which the devices
+    have no memory beside the others are loaded and measured in a later sitting, when those have gone.
+    """
+
+    def __init__(self, plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None) -> None:
+        self._plan, self._options, self._tell = plan, options or CompareOptions(), progress or silent
+        for name in self._options.executors:
+            require_executor(name, allow_code=self._options.allow_code)
+        self._run_options = RunOptions(
+            device=self._options.device,
+            threads=self._options.threads,
+            allow_code=self._options.allow_code,
+            timeout_s=self._options.timeout_s,
+            streams=self._options.streams,
+        )
+        self._load_before = os.getloadavg()[0]
+        self._contenders = [Contender(name) for name in self._options.executors]
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def start(self) -> None:
+        """Start the ranks of as many executors as the cores bear, and let them load; the rest follow in turn."""
+        self._start_some(self._contenders)
+
+    def load(self) -> None:
+        """Load every executor and check its outputs against the unsplit model's."""
+        job = job_of(self._plan, "single", self._run_options)
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-")))
+        try:
+            self._reference = make_reference(job, folder)
+        except OutOfMemoryError:  # of the executors that load meanwhile
+            for contender in self._contenders:
+                contender.start_anew()
+            self._reference = make_reference(job, folder)
+        self._load(self._contenders)
+
+    def measure(self) -> Comparison:
+        """Warm up, then rounds in which all take turns."""
+        self._sit(self._contenders)
+        sittings = deque(_later_sittings(self._contenders))
+        while sittings:
+            sitting = sittings.popleft()
+            for contender in sitting:
+                contender.start_anew()
+                contender.add_note("measured after the others had gone: memory did not hold all at once")
+            self._load(sitting)
+            self._sit(sitting)
+            sittings.extend(_later_sittings(sitting))
+        return _comparison(self._plan, self._contenders, self._options, self._load_before)
+
+    def _load(self, sitting: Sequence[Contender]) -> None:
+        for done, contender in enumerate(sitting):
+            self._tell(f"Loading {contender.name}", done, len(sitting))
+            self._start_some(sitting[done:])
+            _load(contender, self._reference)
+
+    def _sit(self, sitting: Sequence[Contender]) -> None:
+        """Measure those that are loaded, all in turns, and let them go."""
+        options = self._options
+        for done, contender in enumerate(sitting):
+            self._tell("Warming up", done, len(sitting))
+            _warm_up(contender, options.seconds_per_round)
+        for number in range(options.rounds):
+            self._tell("Comparing", number, options.rounds)
+            _round(sitting, random.Random(options.seed * 1000 + number))
+        self._tell("Comparing", options.rounds, options.rounds)
+        groups = [contender.group for contender in sitting if contender.group is not None]
+        for group in groups:
+            group.ask_to_stop()
+        for group in groups:
+            group.close()
+
+    def _start_some(self, waiting: Sequence[Contender]) -> None:
+        for contender in waiting[: max(2, num_cores() // _CORES_A_LOAD)]:
+            _start(contender, self._plan, self._run_options, self._stack)
+
+
+def _later_sittings(sitting: Sequence[Contender]) -> list[list[Contender]]:
+    """Those that ran out of memory, together; one by one where all did, and not again what was alone."""
+    waiting = [contender for contender in sitting if contender.ran_out_of_memory]
+    if not waiting or len(sitting) == 1:
+        return []
+    return [waiting] if len(waiting) < len(sitting) else [[contender] for contender in waiting]
+
+
+# --- measuring ----------------------------------------------------------------------------------------------
+
+
+def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: contextlib.ExitStack) -> None:
+    """Start an executor's ranks and tell them to load, once."""
+    if contender.group is None and contender.status == "ok":
+        with _failures_noted(contender):
+            contender.group = stack.enter_context(RankGroup(job_of(plan, contender.name, run_options)))
+            contender.loading = contender.group.post("load")
+
+
+def _load(contender: Contender, reference: Path) -> None:
+    """Load one executor and check its outputs."""
+    if not contender.is_running:
+        return
+    with _failures_noted(contender):
+        group = contender.group
+        assert group is not None
+        assert contender.loading is not None
+        loaded = group.collect(contender.loading)
+        for text in dict.fromkeys(text for reply in loaded for text in reply["warnings"]):
+            contender.add_note(text)
+        contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
+        contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
+        if not contender.check.passed:
+            contender.status, contender.reason = "invalid", _difference(contender.check)
+
+
+def _warm_up(contender: Contender, seconds: float) -> None:
+    """Run until the rolling median of the speed settles; then size a round to ``seconds``."""
+    if not contender.is_running:
+        return
+    with _failures_noted(contender):
+        assert contender.group is not None
+        batch = contender.group.job.model.batch
+        rates: list[float] = []
+        items = _WARM_ITEMS
+        while len(rates) < _MAX_WARM_RUNS and not is_settled(rates):
+            rates.append(contender.run(items))
+            items = max(_WARM_ITEMS, math.ceil(rates[-1] / batch * seconds * _WARM_SHARE / contender.num_own))
+        if not is_settled(rates):
+            contender.add_note(f"its speed had not settled after {_MAX_WARM_RUNS} warm-up runs")
+        wanted = max(_MIN_ITEMS, rates[-1] / batch * seconds)
+        contender.items = math.ceil(wanted / contender.num_own / _ITEM_STEP) * _ITEM_STEP
+
+
+def _round(contenders: Sequence[Contender], order: random.Random) -> None:
+    for contender in order.sample(list(contenders), len(contenders)):
+        if contender.is_running:
+            with _failures_noted(contender):
+                contender.take_turn(_LATENCY_ITEMS)
+
+
+@contextlib.contextmanager
+def _failures_noted(contender: Contender) -> Iterator[None]:
+    try:
+        yield
+    except PartkitError as error:
+        contender.status = "failed" if isinstance(error, RankFailedError) else "unsupported"
+        contender.reason = str(error)
+        contender.ran_out_of_memory = isinstance(error, OutOfMemoryError)
+        if contender.group is not None:
+            contender.group.close()
+
+
+def _difference(check: Check) -> str:
+    if check.max_abs_diff is None:
+        return "its outputs are not finite or not of the reference's shapes"
+    return f"its outputs differ by {check.max_abs_diff:.2g}, and {check.tolerance:.2g} is allowed"
+
+
+# --- the result ---------------------------------------------------------------------------------------------
+
+
+def _comparison(plan: Plan, contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Comparison:
+    rows = tuple(row_of(contender) for contender in contenders)
+    reasons = [f"{row.executor}: {row.reason}" for row in rows if row.status == "invalid"]
+    if not any(row.status == "ok" for row in rows):
+        reasons.append("no executor ran")
+    num_devices = len({device for stage in plan.stages for device in stage.devices})
+    return Comparison(
+        valid=not reasons,
+        reasons=tuple(reasons),
+        model=plan.model,
+        devices=num_devices,
+        rows=rows,
+        verdict=conclude(rows, num_devices),
+        warnings=tuple(_warnings(contenders, options, load_before)),
+        environment=_environment(plan, contenders, options),
+    )
+
+
+def _warnings(contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Iterator[str]:
+    if options.quick:
+        yield "quick: few and short rounds, so that figures are rough"
+    if load_before > num_cores() / 2:
+        yield f"the machine was busy before the comparison: load {load_before:.1f} on {num_cores()} cores"
+    yield from (f"clocks were held down: {reason}" for reason in sorted(throttles(contenders)))
+
+
+def _environment(plan: Plan, contenders: Sequence[Contender], options: CompareOptions) -> dict[str, Any]:
+    started = [contender.group.job for contender in contenders if contender.group is not None]
+    device = started[0].device if started else options.device
+    return {
+        **describe_environment(),
+        **(describe_gpus() if device == "cuda" else {}),
+        "rounds": options.rounds,
+        "seconds_per_round": options.seconds_per_round,
+        "quick": options.quick,
+        "device": device,
+        "threads_per_rank": started[0].threads if started else options.threads,
+        "streams": options.streams,
+        "seed_of_weights_and_inputs": plan.model.seed,
+        "seed_of_turns": options.seed,
+    }

@@ -1,0 +1,113 @@
+"""This machine's devices and the links between them, measured by ranks and kept in the cache."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import statistics
+from typing import Any
+
+from partkit.data.cache import find_kept, kept_path
+from partkit.data.cluster import Cluster, Device, Link, PairLink
+from partkit.data.document import digest
+from partkit.data.job import DeviceType, Job
+from partkit.data.model import ModelSpec
+from partkit.data.progress import Progress, silent
+from partkit.machine.devices import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
+from partkit.machine.environment import package_version
+from partkit.ranks.group import RankGroup
+from partkit.transport.probe import fit_link
+
+
+def machine_cluster(
+    num_devices: int,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    refresh: bool = False,
+    progress: Progress | None = None,
+) -> Cluster:
+    """This machine's devices and links, measured by a short ping-pong between ranks and kept in the cache.
+
+    On the CPU a device is ``threads`` threads (default 1), and all share the cores. Where more CUDA devices
+    are asked for than there are, the rest are taken to be like the first: such a plan is for elsewhere.
+    """
+    kind, num_threads = resolve_device(device), threads or 1
+    found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
+    versions = [package_version("torch"), package_version("partkit")]
+    settings = {name: value for name, value in os.environ.items() if name.startswith("NCCL_")}
+    key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions, settings])[:24] + ".json"
+    measured = None if refresh else find_kept(Cluster, key)
+    if measured is None:
+        (progress or silent)("Measuring links", 0, 1)
+        measured = _measure_links(kind, found, num_threads)
+        measured.save(kept_path(key))
+        (progress or silent)("Measuring links", 1, 1)
+    return _sized(measured, num_devices)
+
+
+def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
+    provenance: dict[str, Any] = {"host": socket.gethostname(), "threads": threads}
+    job = Job(executor="links", model=ModelSpec(), device=kind, devices=tuple(range(count)), threads=threads)
+    with RankGroup(job) as group:
+        replies = group.call("links")
+    links = _fit(replies[0]["seconds"] if count == 2 else _joined(replies), count)
+    typical = _typical(links)
+    if kind == "cpu":
+        memory = host_memory_bytes()
+        return Cluster(
+            name="this machine",
+            devices=(Device(name="cpu0", type="cpu", memory_bytes=memory),),
+            link=typical,
+            overlap=False,
+            shared_cores=num_cores() / threads,
+            provenance=provenance,
+        )
+    devices = tuple(
+        Device(name=f"gpu{index}", type="cuda", memory_bytes=reply["memory_bytes"])
+        for index, reply in enumerate(replies)
+    )
+    provenance["devices"] = [reply["name"] for reply in replies]
+    return Cluster(name="this machine", devices=devices, link=typical, links=tuple(links), provenance=provenance)
+
+
+def _joined(replies: list[dict[str, Any]]) -> dict[str, list[float]]:
+    joined: dict[str, list[float]] = {}
+    for reply in replies:
+        joined |= reply["seconds"]
+    return joined
+
+
+def _fit(seconds_by_pair: dict[str, list[float]], count: int) -> list[PairLink]:
+    links = []
+    for source, target in itertools.permutations(range(count), 2):
+        low, high = sorted((source, target))
+        latency_s, bytes_per_s = fit_link(seconds_by_pair[f"{low}-{high}"])
+        links.append(PairLink(source=source, target=target, latency_s=latency_s, bytes_per_s=bytes_per_s))
+    return links
+
+
+def _typical(links: list[PairLink]) -> Link:
+    """The median link; one device alone never sends, so any link will do."""
+    if not links:
+        return Link(bytes_per_s=1e9, latency_s=0.0)
+    return Link(
+        bytes_per_s=statistics.median(link.bytes_per_s for link in links),
+        latency_s=statistics.median(link.latency_s for link in links),
+    )
+
+
+def _sized(measured: Cluster, num_devices: int) -> Cluster:
+    """The measured cluster with at least ``num_devices`` devices (on the CPU: exactly that many)."""
+    first = measured.devices[0]
+    if first.type == "cpu":
+        share = None if first.memory_bytes is None else first.memory_bytes // num_devices
+        devices = tuple(Device(name=f"cpu{index}", memory_bytes=share) for index in range(num_devices))
+        return measured.model_copy(update={"devices": devices})
+    missing = range(len(measured.devices), num_devices)
+    if not missing:
+        return measured
+    assumed = tuple(first.model_copy(update={"name": f"gpu{index}"}) for index in missing)
+    provenance = measured.provenance | {"assumed_devices": len(missing)}
+    return measured.model_copy(update={"devices": measured.devices + assumed, "provenance": provenance})

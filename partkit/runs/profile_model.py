@@ -1,0 +1,116 @@
+"""A model's profile: measured by a rank of this machine and kept in the cache, or computed from published figures."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from partkit.data.cache import find_kept, keep_profile, kept_path
+from partkit.data.document import digest
+from partkit.data.job import Job
+from partkit.data.model import ModelSpec
+from partkit.data.profile import Profile, ProfiledDevice
+from partkit.data.progress import Progress, silent
+from partkit.errors import UsageError
+from partkit.machine.devices import resolve_device
+from partkit.machine.environment import describe_environment, package_version
+from partkit.models.archive import archive_module
+from partkit.models.capture import capture
+from partkit.models.sources import load_model, parse_model
+from partkit.profilers.analytic import analytic_times
+from partkit.profilers.assemble import assemble
+from partkit.profilers.nominal import NominalDevice, nominal_device
+from partkit.ranks.group import RankGroup
+
+_UNCACHED = ("py:", "pt2:", "hf:")
+"""Sources whose files may change under the same name."""
+
+
+def profile_model(
+    model: ModelSpec | str | nn.Module,
+    *,
+    example_inputs: Any = (),
+    example_kwargs: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    refresh: bool = False,
+    analytic: str | None = None,
+    progress: Progress | None = None,
+) -> Profile:
+    """Measure a model's operations on this machine, in a process of its own with ``threads`` threads (default 1).
+
+    ``model`` is a spec, a name as on the command line, or any ``nn.Module`` in eval mode with the positional
+    ``example_inputs`` (a tuple, or the one input) and keyword ``example_kwargs`` of a call: a module is exported
+    and saved in the cache, where the ranks of a plan find it.
+    ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
+    without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
+    measures again. Raises :class:`UsageError` for a device without known figures.
+    """
+    tell = progress or silent
+    spec = _spec_of(model, example_inputs, example_kwargs)
+    if analytic is not None:
+        return _analytic_profile(spec, nominal_device(analytic), tell)
+    job = Job(executor="profile", model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
+    key = _profile_key(job)
+    if key is not None and not refresh:
+        known = find_kept(Profile, key)
+        if known is not None:
+            return known
+    tell(f"Profiling {spec.source}", 0, 1)
+    with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
+        path = Path(folder) / "profile.json"
+        group.call("prepare")
+        group.call("profile", path=str(path))
+        profile = Profile.load(path)
+    tell(f"Profiling {spec.source}", 1, 1)
+    keep_profile(profile)
+    if key is not None:
+        profile.save(kept_path(key))
+    return profile
+
+
+def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
+    if isinstance(model, nn.Module):
+        args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
+        return archive_module(model, args, kwargs or {}, kept_path("modules"))
+    if kwargs or not isinstance(inputs, tuple) or inputs:
+        raise UsageError("example inputs are for an nn.Module", hint="a named model has its own: leave them out")
+    return parse_model(model) if isinstance(model, str) else model
+
+
+def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:
+    """Computed in this process: capture and shapes need no device and no weights, and take seconds."""
+    tell(f"Capturing {spec.source}", 0, 1)
+    begin = time.perf_counter()
+    captured = capture(load_model(spec))
+    captured_at = time.perf_counter()
+    times = analytic_times(captured, device)
+    profile = assemble(
+        captured,
+        times,
+        device=ProfiledDevice(type=device.type, name=device.label),
+        method="analytic",
+        provenance={
+            "figures": device.model_dump(mode="json"),
+            "capture_s": round(captured_at - begin, 3),
+            "profile_s": round(time.perf_counter() - captured_at, 3),
+            **describe_environment(),
+        },
+    )
+    tell(f"Capturing {spec.source}", 1, 1)
+    keep_profile(profile)
+    return profile
+
+
+def _profile_key(job: Job) -> str | None:
+    if job.model.source.startswith(_UNCACHED):
+        return None
+    versions = [package_version(package) for package in ("torch", "transformers", "timm", "partkit")]
+    data = [job.model.model_dump(mode="json"), job.device, job.threads, socket.gethostname(), versions]
+    return f"key-{digest(data)[:24]}.json"

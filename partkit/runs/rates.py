@@ -1,0 +1,35 @@
+"""What ranks told of a run -> samples/s and latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from partkit.data.job import Job
+from partkit.ranks.group import Reply
+
+
+def overall_rate(runs: Sequence[Reply], job: Job) -> tuple[float, float]:
+    """Samples/s from the first rank's start to the last one's end, and in steady state."""
+    batch = job.fed.batch
+    window = max(run["end"] for run in runs) - min(run["begin"] for run in runs)
+    finished = sum(run["finished"] for run in runs)
+    rates = [run["steady_per_s"] for run in runs if run["finished"]]
+    overall = finished * batch / window
+    steady = sum(rates) * batch if all(rate is not None for rate in rates) else overall
+    return overall, steady
+
+
+def latencies(runs: Sequence[Reply]) -> list[float]:
+    """Seconds from entry to output of items that ran one at a time."""
+    if all(run["entered_at"] and run["finished_at"] for run in runs):  # every rank runs whole items of its own
+        return [end - begin for run in runs for begin, end in _times(run["entered_at"], run["finished_at"])]
+    entered = [pair for run in runs for pair in run["entered_at"]]
+    finished = [pair for run in runs for pair in run["finished_at"]]
+    return [end - begin for begin, end in _times(entered, finished)]
+
+
+def _times(entered: Sequence[tuple[int, float]], finished: Sequence[tuple[int, float]]) -> list[tuple[float, float]]:
+    """First entry and last end of each item; an item may enter at several stages."""
+    begin = dict(sorted(entered, key=lambda pair: pair[1], reverse=True))
+    end = dict(sorted(finished, key=lambda pair: pair[1]))
+    return [(begin[item], end[item]) for item in end]

@@ -1,0 +1,81 @@
+"""What a comparison's rows mean for someone who must choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from partkit.data.result import Row, Verdict
+from partkit.data.units import format_bytes, format_rate
+
+ON_ONE_DEVICE = ("single", "single-graph")
+"""Executors that use one device however many there are."""
+COPIES = ("replicas", "fsdp-replicated")
+"""Executors that hold the whole model on every device."""
+
+
+def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
+    """The best executor for throughput, latency and memory per device; only rows that are ``ok`` count."""
+    sound = [row for row in rows if row.status == "ok" and row.samples_per_s is not None]
+    if not sound:
+        return Verdict(text="No executor gave a result that can be trusted.")
+    fastest = max(sound, key=_rate)
+    timed = [row for row in sound if row.latency_p50_s is not None]
+    quickest = min(timed, key=lambda row: row.latency_p50_s or 0.0, default=None)
+    leanest = min(sound, key=_peak)
+    return Verdict(
+        throughput=fastest.executor,
+        latency=quickest.executor if quickest is not None else None,
+        memory=leanest.executor,
+        text=" ".join([_throughput_text(sound, num_devices), _memory_text(leanest)]),
+    )
+
+
+def _throughput_text(sound: Sequence[Row], num_devices: int) -> str:
+    whole = max((row for row in sound if _name(row) in (*ON_ONE_DEVICE, *COPIES)), key=_rate, default=None)
+    split = max((row for row in sound if _name(row) not in (*ON_ONE_DEVICE, *COPIES)), key=_rate, default=None)
+    if whole is None:
+        assert split is not None
+        return f"{_told(split)}."
+    if split is None:
+        return f"{_told(whole)}{_where(whole, num_devices)}."
+    if _rate(whole) >= _rate(split):
+        return (
+            f"You don't need to split: {_told(whole)}{_where(whole, num_devices)}; "
+            f"the best split, {split.executor}, reaches {_rate(split) / _rate(whole):.2f} times that."
+        )
+    if _overlap(split, whole):
+        return f"{_told(split)}, but its interval overlaps that of {whole.executor}: splitting shows no sure gain."
+    return f"{_told(split)}, {_rate(split) / _rate(whole):.2f} times {whole.executor}, on {num_devices} devices."
+
+
+def _told(row: Row) -> str:
+    return f"{row.executor} is fastest with {format_rate(_rate(row))} samples/s"
+
+
+def _where(whole: Row, num_devices: int) -> str:
+    if _name(whole) in ON_ONE_DEVICE:
+        return f" on one of {num_devices} devices"
+    return f" on {num_devices} devices, each of which must hold the whole model ({format_bytes(_peak(whole))})"
+
+
+def _memory_text(leanest: Row) -> str:
+    return f"{leanest.executor} needs least memory per device ({format_bytes(_peak(leanest))})."
+
+
+def _name(row: Row) -> str:
+    """The executor, without the run that a joined row is marked with."""
+    return row.executor.partition(" ")[0]
+
+
+def _rate(row: Row) -> float:
+    return row.samples_per_s or 0.0
+
+
+def _peak(row: Row) -> int:
+    return max(row.peak_bytes, default=0)
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    if one.ci95 is None or other.ci95 is None:
+        return False
+    return one.ci95[0] <= other.ci95[1] and other.ci95[0] <= one.ci95[1]

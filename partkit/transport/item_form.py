@@ -1,0 +1,156 @@
+"""One item of a user's own data: what the model takes of it, and what the model gives back for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+from torch.utils import _pytree as pytree
+
+from partkit.data.model import InputSpec
+from partkit.errors import UsageError
+from partkit.models.capture import Capture, has_known_shape
+from partkit.stages.cut import ValueSpec, largest_spec, value_spec
+
+if TYPE_CHECKING:
+    from partkit.transport.ring import SharedRing
+
+
+class ItemForm:
+    """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
+
+    def __init__(self, captured: Capture) -> None:
+        nodes = captured.nodes
+        self.specs = captured.spec.inputs
+        self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
+        """What an item's slot holds of the inputs, in the order of the model's call."""
+        output = next(node for node in captured.graph.nodes if node.op == "output")
+        self.output_node: str = output.name
+        leaves = output.args[0]
+        assert isinstance(leaves, tuple | list)
+        self.leaves: tuple[Any, ...] = tuple(leaf.name if isinstance(leaf, fx.Node) else leaf for leaf in leaves)
+        """The model's flat outputs: a value's name, or a constant as it is."""
+        given = {leaf.name: leaf for leaf in leaves if isinstance(leaf, fx.Node)}
+        for name, node in given.items():
+            if not isinstance(node.meta.get("val"), torch.Tensor) or not has_known_shape(node):
+                raise UsageError(
+                    f"{captured.spec.source} returns {name}, which is a number or a size known only when it runs, and "
+                    "no slot of shared memory can be made for it",
+                    hint="return it as a tensor of known shape",
+                )
+        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
+        """What an item's slot holds of the outputs, each value once."""
+        self._out_spec = captured.out_spec
+        self._captured, self._given = captured, tuple(given.values())
+        self._known: dict[tuple[tuple[str, int], ...], tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]] = {}
+        self.labels = tuple(captured.spec.sizes)
+        """The sizes that vary from item to item."""
+        self.sizes = (ValueSpec("sizes", (len(self.labels),), torch.int64, (1,)),)
+        """What an item's slot holds of them, in the order of ``labels``."""
+
+    def inputs_of(self, sizes: Mapping[str, int]) -> tuple[ValueSpec, ...]:
+        """``inputs`` of an item of these sizes."""
+        return self._at(sizes)[0] if sizes else self.inputs
+
+    def outputs_of(self, sizes: Mapping[str, int]) -> tuple[ValueSpec, ...]:
+        """``outputs`` of an item of these sizes."""
+        return self._at(sizes)[1] if sizes else self.outputs
+
+    def sizes_of(self, bound: Mapping[str, torch.Tensor], number: int) -> dict[str, int]:
+        """The sizes of an item's tensors. Raises :class:`UsageError` where they disagree."""
+        sizes: dict[str, int] = {}
+        for spec in self.specs:
+            for place, label in spec.dynamic.items():
+                size = bound[spec.name].shape[int(place)]
+                if sizes.setdefault(label, size) != size:
+                    raise UsageError(
+                        f"item {number}: input {spec.name!r} has a {label} of {size}, and another input has "
+                        f"{sizes[label]}"
+                    )
+        return sizes
+
+    def _at(self, sizes: Mapping[str, int]) -> tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]:
+        """Inputs and outputs of an item of these sizes, worked out once."""
+        key = tuple(sizes.items())
+        if key not in self._known:
+            nodes, symbols = self._captured.nodes, self._captured.symbols
+            inputs = tuple(value_spec(nodes[spec.name], symbols, sizes) for spec in self.specs)
+            self._known[key] = inputs, tuple(value_spec(node, symbols, sizes) for node in self._given)
+        return self._known[key]
+
+    def bind(self, item: Any, number: int) -> dict[str, torch.Tensor]:
+        """The item's tensors by input name: of a mapping by name, of a sequence by position, of a tensor itself.
+
+        Raises :class:`UsageError` that names the item for other inputs, shapes or dtypes than the plan is for.
+        """
+        names = [spec.name for spec in self.specs]
+        if isinstance(item, Mapping):
+            given = dict(item)
+        else:
+            values = list(item) if isinstance(item, tuple | list) else [item]
+            if len(values) != len(names):
+                raise UsageError(
+                    f"item {number} has {len(values)} inputs, and the plan's model takes {len(names)} "
+                    f"({', '.join(names)})"
+                )
+            given = dict(zip(names, values, strict=True))
+        if set(given) != set(names):
+            raise UsageError(
+                f"item {number} has the inputs {', '.join(map(str, given)) or 'none'}, and the plan's model takes "
+                f"{', '.join(names)}"
+            )
+        return {spec.name: _fitting(given[spec.name], spec, number) for spec in self.specs}
+
+    def rebuild(self, tensors: Mapping[str, torch.Tensor]) -> Any:
+        """The model's own output structure around copies of the item's output values."""
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        leaves = [copies[leaf] if isinstance(leaf, str) and leaf in copies else leaf for leaf in self.leaves]
+        return pytree.tree_unflatten(leaves, self._out_spec)
+
+    def output_names(self) -> dict[str, str]:
+        """A name for people of each output value: its path in the structure, as ``logits`` or ``hidden.0``."""
+        dummy = pytree.tree_unflatten(list(self.leaves), self._out_spec)
+        paths, _ = pytree.tree_flatten_with_path(dummy)
+        values = {value.name for value in self.outputs}
+        named: dict[str, str] = {}
+        for (path, _), leaf in zip(paths, self.leaves, strict=True):
+            if isinstance(leaf, str) and leaf in values:
+                named.setdefault(leaf, ".".join(map(_part, path)) or "output")
+        return named
+
+
+def item_sizes(form: ItemForm, sizes: SharedRing, item: int) -> dict[str, int]:
+    """The sizes of an item as its slot tells them; {} where none varies."""
+    return dict(zip(form.labels, sizes.tensors(item)["sizes"].tolist(), strict=True)) if form.labels else {}
+
+
+def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UsageError(f"item {number}: input {spec.name!r} is a {type(value).__name__}, and no tensor") from None
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype != spec.dtype or not _fits(tensor.shape, spec):
+        shape = "x".join(map(str, tensor.shape)) or "1"
+        raise UsageError(
+            f"item {number}: input {spec.name!r} is {dtype} of shape {list(tensor.shape)}, and the plan is for "
+            f"{spec.dtype} of shape {list(spec.shape)}",
+            hint=f"convert or pad it, or plan again with --input {spec.name}={shape}:{dtype}",
+        )
+    return tensor
+
+
+def _fits(shape: Sequence[int], spec: InputSpec) -> bool:
+    """Whether a shape is the plan's, or smaller where it may vary."""
+    return len(shape) == len(spec.shape) and all(
+        size == planned or (str(place) in spec.dynamic and 1 <= size <= planned)
+        for place, (size, planned) in enumerate(zip(shape, spec.shape, strict=True))
+    )
+
+
+def _part(key: Any) -> str:
+    if isinstance(key, pytree.SequenceKey):
+        return str(key.idx)
+    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)

@@ -1,0 +1,30 @@
+import pytest
+
+from partkit.machine.gpu_sampler import GpuSampler
+from partkit.runs.statistics import bootstrap_ci95, percentile
+from partkit.transport.probe import SIZES_BYTES, fit_link
+
+
+def test_the_interval_of_the_median_holds_it_and_is_repeatable() -> None:
+    samples = [1.0, 2.0, 3.0, 4.0, 100.0]
+    low, high = bootstrap_ci95(samples)
+    assert low <= 3.0 <= high
+    assert (low, high) == bootstrap_ci95(samples)
+
+
+def test_percentiles_are_of_the_samples_themselves() -> None:
+    samples = [float(value) for value in range(100)]
+    assert [percentile(samples, share) for share in (0.0, 0.5, 0.95, 1.0)] == [0.0, 50.0, 95.0, 99.0]
+
+
+def test_no_gpu_gives_no_figures_and_no_fuss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("partkit.machine.gpu_sampler._nvml_handle", lambda _: None)
+    sampler = GpuSampler(0)
+    sampler.start()
+    assert sampler.stop() is None
+
+
+def test_a_link_is_fitted_to_latency_and_bandwidth() -> None:
+    latency_s, bytes_per_s = fit_link([5e-6 + size / 2e9 for size in SIZES_BYTES])
+    assert latency_s == pytest.approx(5e-6)
+    assert bytes_per_s == pytest.approx(2e9)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any, cast
+
+from partkit.data.job import Job
+from partkit.data.model import ModelSpec
+from partkit.data.result import Check
+from partkit.ranks.group import RankGroup
+from partkit.runs.contender import Contender, row_of, throttles
+from partkit.runs.run import rank_uses
+
+
+class Group:
+    """Stands in for the ranks of a job."""
+
+    def __init__(self, num_ranks: int) -> None:
+        self.job = Job(executor="split", model=ModelSpec(), devices=tuple(range(num_ranks)))
+
+
+def use(device: int, peak: int, utils: tuple[float, float] | None, *throttled_by: str) -> dict[str, Any]:
+    mean, most = utils or (None, None)
+    return {
+        "device": f"cuda:{device}",
+        "gpu_util_mean": mean,
+        "gpu_util_max": most,
+        "throttled_by": throttled_by,
+        "peak_bytes": peak,
+    }
+
+
+def reply(finished: int, *uses: dict[str, Any]) -> dict[str, Any]:
+    return {"finished": finished, "busy": 0.5, "host_peak_bytes": 7, "uses": list(uses)}
+
+
+def contender(num_ranks: int, *runs: list[dict[str, Any]], rates: list[float]) -> Contender:
+    made = Contender("split", group=cast("RankGroup", Group(num_ranks)), rates=rates, runs=list(runs))
+    made.check = Check(max_abs_diff=0.0, tolerance=1e-4, passed=True)
+    made.latencies_s = [0.1] * 5
+    return made
+
+
+def test_one_process_on_two_devices_has_memory_and_use_of_each() -> None:
+    first = [reply(9, use(0, 10, (50.0, 80.0)), use(1, 20, None))]
+    second = [reply(9, use(0, 12, (70.0, 90.0)), use(1, 18, (30.0, 40.0), "power brake"))]
+    made = contender(1, first, second, rates=[1.0, 3.0])
+    row = row_of(made)
+    assert (row.peak_bytes, row.gpu_util_max, row.gpu_util_mean) == ((12, 20), (90.0, 40.0), (60.0, 30.0))
+    assert (row.samples_per_s, row.per_rank_samples_per_s, row.busy) == (2.0, None, (0.5,))
+    assert row.latency_p50_s is None, "five items are too few for a median"
+    assert throttles([made]) == {"cuda:1: power brake"}
+    assert [each.device for each in rank_uses(0, second[0])] == ["cuda:0", "cuda:1"]
+
+
+def test_ranks_that_share_a_device_are_one_device_s_memory_and_use() -> None:
+    shared = [reply(0, use(0, 10, (50.0, 80.0))), reply(9, use(0, 20, (70.0, 90.0))), reply(9, use(1, 5, None))]
+    row = row_of(contender(3, shared, rates=[1.0]))
+    assert (row.peak_bytes, row.gpu_util_max, row.gpu_util_mean) == ((30, 5), (90.0,), (60.0,))
+    on_cpu = [reply(0, use(0, 10, None) | {"device": "cpu"}), reply(9, use(0, 20, None) | {"device": "cpu"})]
+    assert row_of(contender(2, on_cpu, rates=[1.0])).peak_bytes == (10, 20)
+
+
+def test_a_rate_per_rank_is_told_where_every_rank_returns_outputs() -> None:
+    both = [reply(4, use(0, 1, None)), reply(4, use(1, 1, None))]
+    assert row_of(contender(2, both, rates=[8.0])).per_rank_samples_per_s == 4.0
+    last = [reply(0, use(0, 1, None)), reply(8, use(1, 1, None))]
+    assert row_of(contender(2, last, rates=[8.0])).per_rank_samples_per_s is None
+
+
+def test_an_executor_that_failed_after_some_rounds_has_no_figures() -> None:
+    made = contender(1, [reply(9, use(0, 10, None))], rates=[5.0])
+    made.status, made.reason = "failed", "rank 0 died"
+    row = row_of(made)
+    assert (row.status, row.reason, row.samples_per_s, row.peak_bytes) == ("failed", "rank 0 died", None, ())

@@ -1,0 +1,193 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
+from partkit.machine.devices import num_cuda_devices
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.run import Measured, drift, run_plan
+from tests.planned import plan_of
+
+QUICK = RunOptions(device="cpu", items=12, latency_items=4)
+
+
+@pytest.mark.parametrize(
+    ("source", "num_stages", "replicas"),
+    [("bert-tiny", 2, 1), ("py:tests.sample_models:skips", 4, 1), ("py:tests.sample_models:skips", 2, 2)],
+)
+def test_a_pipeline_gives_the_unsplit_models_outputs(source: str, num_stages: int, replicas: int) -> None:
+    plan = plan_of(source, num_stages, replicas=replicas)
+    options = RunOptions(device="cpu", items=12, latency_items=4, allow_code=True)
+    result = run_plan(plan, options)
+    assert result is not None
+    assert result.check.passed is True
+    assert result.check.max_abs_diff == 0.0
+    assert (result.items, result.batch, len(result.ranks)) == (12, plan.model.batch, num_stages + replicas - 1)
+    assert [stage.index for stage in result.stages] == list(range(num_stages))
+    assert result.samples_per_s > 0
+    assert 0 < result.latency_s.p50 <= result.latency_s.p95
+
+
+def test_a_plan_with_sizes_that_vary_runs_smaller_items() -> None:
+    plan = plan_of("bert-tiny", 2, batch=4, seq=24, dynamic=("batch", "seq"))
+    options = RunOptions(device="cpu", items=12, latency_items=4, sizes={"batch": 3, "seq": 11})
+    result = run_plan(plan, options)
+    assert result is not None
+    assert (result.check.passed, result.check.max_abs_diff, result.batch) == (True, 0.0, 3)
+    assert "items are smaller than the plan's largest: its prediction does not hold for them" in result.warnings
+
+
+def test_a_profile_of_a_faster_or_slower_hour_is_called_in_doubt() -> None:
+    plan = plan_of("py:tests.sample_models:skips", 2)  # 10 ms a stage, 100 samples/s
+
+    def told(steady_per_s: float, *stage_s: float) -> list[str]:
+        return drift(plan, Measured(dict(enumerate(stage_s)), [], 1, steady_per_s, steady_per_s, []))
+
+    assert told(80.0, 0.002, 0.0114) == told(120.0, 0.0086, 0.001) == told(80.0) == []
+    assert told(98.0, 0.0126, 0.002) == [], "the stage's own measurement was disturbed"
+    assert told(80.0, 0.0116, 0.002) == [
+        "stage 0 takes 11.6 ms, and 10 ms were planned: the profile is of a faster or slower hour; plan again with "
+        "--measure, or profile with --refresh"
+    ]
+    assert told(120.0, 0.002, 0.0084)[0].startswith("stage 1 takes 8.4 ms, and 10 ms were planned")
+
+
+def test_sizes_are_refused_before_anything_starts() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), RunOptions(device="cpu", sizes={"batch": 2}))
+    assert raised.value.message == "--batch 2 has no effect: the plan of bert-tiny is for fixed shapes"
+
+
+@pytest.mark.parametrize("executor", ["single", "dispatch", "fsdp"])
+def test_every_other_executor_gives_the_unsplit_models_outputs(executor: str) -> None:
+    result = run_plan(plan_of("bert-tiny", 2, executor=executor), QUICK)
+    assert result is not None
+    assert result.check.passed is True
+    assert len(result.ranks) == (2 if executor == "fsdp" else 1)
+
+
+def test_a_plan_that_names_code_starts_nothing_without_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 2)
+    monkeypatch.setattr("partkit.runs.run.RankGroup", None)  # starting ranks would raise
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan, QUICK)
+    assert str(raised.value) == (
+        "the plan runs code of its own (py:tests.sample_models:skips), which needs consent; "
+        "read that code, then add --allow-code"
+    )
+
+
+def test_a_damaged_checkpoint_ends_a_run_before_any_item(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        num_hidden_layers=2, num_attention_heads=2, hidden_size=16, intermediate_size=32, vocab_size=50
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    plan = plan_of(f"hf:{tmp_path}", 2)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.norm.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(RankFailedError) as raised:
+        run_plan(plan, RunOptions(device="cpu", items=12, check=False))
+    assert raised.value.exit_code == 2
+    assert str(raised.value) == (
+        f"{file} has no tensor for 'model.norm.weight' of LlamaForCausalLM; "
+        "the checkpoint is of another model or task, or incomplete"
+    )
+
+
+def test_an_unknown_executor_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2, executor="teleport"), QUICK)
+    assert raised.value.message == "there is no executor 'teleport'"
+
+
+@pytest.mark.parametrize("executor", ["none", "pipeline"])
+def test_a_plan_whose_stages_send_back_and_forth_is_refused_before_anything_starts(executor: str) -> None:
+    plan = plan_of("bert-tiny", 2).model_copy(update={"contiguous": False, "executor": executor})
+    with pytest.raises(MismatchError) as caught:
+        run_plan(plan)
+    assert str(caught.value) == (
+        "no executor can run this plan of 2 stages: they send values back and forth, and each runs once for an item; "
+        "plan again without --non-contiguous"
+    )
+
+
+@pytest.mark.skipif(num_cuda_devices() > 0, reason="this machine has CUDA devices")
+def test_a_plan_for_gpus_says_what_to_do_where_there_are_none() -> None:
+    plan = plan_of("bert-tiny", 2)
+    gpus = tuple(device.model_copy(update={"type": "cuda"}) for device in plan.cluster.devices)
+    plan = plan.model_copy(update={"cluster": plan.cluster.model_copy(update={"devices": gpus})})
+    with pytest.raises(MachineError) as raised:
+        run_plan(plan)
+    assert str(raised.value) == (
+        "the plan is for 2 CUDA devices and this machine has none; run it with --device cpu, or re-plan here with "
+        "'partkit plan'"
+    )
+
+
+def torchrun(plan_file: Path, num_ranks: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
+    command += ["-m", "partkit_cli", "run", str(plan_file), "--items", "12", "--json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([".", "cli"]), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment, check=False)
+
+
+def test_torchrun_ranks_run_the_plan_and_rank_0_tells_the_result(tmp_path: Path) -> None:
+    done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 2)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["kind"], result["check"]["max_abs_diff"], len(result["ranks"])) == ("run", 0.0, 2)
+
+
+def test_torchrun_with_the_wrong_number_of_ranks_says_so(tmp_path: Path) -> None:
+    done = torchrun(plan_of("bert-tiny", 2).save(tmp_path / "plan.json"), 1)
+    assert done.returncode != 0
+    assert "the plan needs 2 ranks and the launcher started 1; start 2, or re-plan with --stages 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("executor", "devices"), [("pipeline", (0, 0, 1, 1)), ("pipeline", (0, 1, 0, 1)), ("split", None)]
+)
+def test_one_rank_may_host_several_stages(executor: str, devices: tuple[int, ...] | None) -> None:
+    plan = plan_of("py:tests.sample_models:skips", 4, executor=executor)
+    result = run_plan(plan, RunOptions(device="cpu", items=12, latency_items=4, allow_code=True, devices=devices))
+    assert result is not None
+    assert (result.check.passed, result.check.max_abs_diff) == (True, 0.0)
+    assert [stage.index for stage in result.stages] == [0, 1, 2, 3]
+    assert len(result.ranks) == (1 if executor == "split" else 2)
+
+
+def test_devices_of_another_number_than_stages_are_refused() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), RunOptions(device="cpu", devices=(0, 0, 1)))
+    assert str(raised.value) == (
+        "3 devices were given for a plan of 2 places; give one for each stage (and replica), as in --devices 0,1"
+    )
+
+
+def test_latency_at_a_rate_counts_from_the_arrival() -> None:
+    plan = plan_of("bert-tiny", 2)
+    slow, flooded = (
+        run_plan(plan, RunOptions(device="cpu", items=30, check=False, rate_per_s=rate)) for rate in (20.0, 1e6)
+    )
+    assert slow is not None
+    assert flooded is not None
+    assert slow.samples_per_s < 30
+    assert flooded.samples_per_s > slow.samples_per_s
+    assert flooded.latency_s.p95 > 1.3 * flooded.latency_s.p50  # the queue grows all the time
+    assert any("arrived at random" in warning for warning in slow.warnings)
+
+
+def test_a_rate_is_refused_where_items_cannot_wait_for_it() -> None:
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2, executor="fsdp"), RunOptions(device="cpu", rate_per_s=5.0))
+    assert str(raised.value) == (
+        "items cannot arrive at a rate with fsdp; use one of pipeline, pipeline-nccl, split, or leave it out"
+    )
