@@ -76,15 +76,3 @@ class RankFailedError(PartkitError):
 
 class OutOfMemoryError(RankFailedError):
     """A rank found too little memory on its device, which others may have held."""
-
-
-class OutputMismatchError(PartkitError):
-    """Outputs differ from the unsplit model's by more than the stated tolerance."""
-
-    exit_code = 6
-
-
-class InvalidResultError(PartkitError):
-    """A measurement finished but may not be trusted; says why."""
-
-    exit_code = 7

@@ -69,9 +69,3 @@ class Cluster(Document):
             if (link.source, link.target) == (source, target):
                 return link
         return self.link
-
-    @property
-    def is_uniform(self) -> bool:
-        """True when any device may stand for any other: same speeds, memories and links."""
-        kinds = {(device.speed, device.memory_bytes) for device in self.devices}
-        return len(kinds) == 1 and not self.links

@@ -25,10 +25,6 @@ _PLAIN_FLOATS = frozenset(("F64", "F32", "F16", "BF16"))
 class WeightSource(Protocol):
     """Where a model's parameters and persistent buffers come from, one at a time."""
 
-    @property
-    def description(self) -> str:
-        """For people: ``seeded with 1``, or the checkpoint's path."""
-
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` unless every name can be read in its shape; reads no data."""
 
@@ -73,7 +69,6 @@ class SeededWeights:
 
     def __init__(self, seed: int, module: nn.Module) -> None:
         self._seed = seed
-        self.description = f"seeded with {seed}"
         self._tensors = dict(named_tensors(module))
         self._canonical = canonical_names(module)
 
@@ -94,7 +89,6 @@ class ModuleWeights:
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._tensors = tensors
-        self.description = "the model's own"
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise :class:`WeightsError` for a name or shape that the module doesn't have."""
@@ -121,7 +115,6 @@ class SafetensorsWeights:
     def __init__(self, checkpoint: Checkpoint, recipes: Mapping[str, Recipe], module: nn.Module) -> None:
         """``recipes`` are by the module's names, one name of a tie being enough; ``module`` is on meta."""
         self._checkpoint = checkpoint
-        self.description = str(checkpoint.path)
         self._tensors = dict(named_tensors(module))
         self._canonical = canonical_names(module)
         self._recipes = {self._canonical[name]: (name, recipe) for name, recipe in reversed(list(recipes.items()))}

@@ -19,8 +19,6 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-Progress = Callable[[str, int, int], None]
-
 _CPU_BUDGET_S = 4.0
 _CPU_MIN_PASSES = 5
 _CPU_MAX_PASSES = 200
@@ -43,7 +41,6 @@ def measure_nodes(
     inputs: Sequence[torch.Tensor],
     *,
     as_run: Callable[..., Any] | None = None,
-    progress: Progress | None = None,
 ) -> Measurement:
     """Time every operation of a materialised graph on the device that its inputs are on.
 
@@ -53,7 +50,7 @@ def measure_nodes(
     run = module if as_run is None else as_run  # a compiled module has no truth value
     if on_cuda:
         whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
-    times = _time_on_cuda(module, inputs, progress) if on_cuda else _time_on_cpu(module, inputs, progress)
+    times = _time_on_cuda(module, inputs) if on_cuda else _time_on_cpu(module, inputs)
     whole = whole_cuda_s(run, inputs) if on_cuda else whole_cpu_s(run, inputs)
     total = sum(times.values())
     return Measurement(times, whole / total if total > 0 else 1.0)
@@ -83,7 +80,7 @@ def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> 
 # --- CPU ----------------------------------------------------------------------------------------------------
 
 
-def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], progress: Progress | None) -> dict[str, float]:
+def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor]) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     passes = _NodePasses(module)
     with torch.inference_mode():
@@ -98,9 +95,7 @@ def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], progres
             times.setdefault(node.name, []).append(time.perf_counter() - start)
             return value
 
-        for done in range(count):
-            if progress is not None:
-                progress("Profiling nodes", done, count)
+        for _ in range(count):
             passes.run(inputs, clocked)
     return {name: statistics.median(samples) for name, samples in times.items()}
 
@@ -137,14 +132,11 @@ class _NodePasses:
 # --- CUDA ---------------------------------------------------------------------------------------------------
 
 
-def _time_on_cuda(
-    module: fx.GraphModule, inputs: Sequence[torch.Tensor], progress: Progress | None
-) -> dict[str, float]:
+def _time_on_cuda(module: fx.GraphModule, inputs: Sequence[torch.Tensor]) -> dict[str, float]:
     """Time each distinct operation (function, shapes, strides, constants) once; equal ones share the figure."""
     seconds_by_signature: dict[str, float] = {}
     times: dict[str, float] = {}
     passes = _NodePasses(module)
-    count = sum(node.op == "call_function" for node in passes.nodes)
 
     def replayed(node: fx.Node, call: functools.partial[Any]) -> Any:
         value = call()
@@ -152,8 +144,6 @@ def _time_on_cuda(
         if signature not in seconds_by_signature:
             seconds_by_signature[signature] = _node_replay_s(call)
         times[node.name] = seconds_by_signature[signature]
-        if progress is not None:
-            progress("Profiling nodes", len(times), count)
         return value
 
     with torch.inference_mode():

@@ -29,12 +29,12 @@ from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.comparison_defaults import DEFAULT_EXECUTORS, ROUNDS, SECONDS_PER_ROUND, TIMEOUT_S
 from partkit.runs.contender import Contender, row_of, throttles
 from partkit.runs.run import check_outputs, items_at_once, make_reference
 from partkit.runs.statistics import is_settled
 from partkit.runs.verdict import conclude
 
-DEFAULT_EXECUTORS = ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed")
 _CORES_A_LOAD = 2
 """Cores that an executor takes while it loads, more or less."""
 _WARM_ITEMS = 4
@@ -54,8 +54,8 @@ class CompareOptions:
 
     executors: tuple[str, ...] = DEFAULT_EXECUTORS
     """Registered names; with ``allow_code`` also ``module:class`` of the user's own."""
-    rounds: int = 5
-    seconds_per_round: float = 4.0
+    rounds: int = ROUNDS
+    seconds_per_round: float = SECONDS_PER_ROUND
     device: str = "auto"
     threads: int | None = None
     streams: int = 1
@@ -63,7 +63,7 @@ class CompareOptions:
     allow_code: bool = False
     quick: bool = False
     """Label the result as one of few and short rounds."""
-    timeout_s: float = 600.0
+    timeout_s: float = TIMEOUT_S
     """Longest that one executor may take to load or for a run before it is ended and counts as failed."""
     seed: int = 0
     """Of the order of turns."""

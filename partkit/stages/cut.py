@@ -65,7 +65,6 @@ class StageGraph:
     receives: Mapping[int, tuple[ValueSpec, ...]]
     sends: Mapping[int, tuple[ValueSpec, ...]]
     leaves: tuple[Any, ...] | None
-    tensor_names: tuple[str, ...]
     free: frozenset[str]
     symbols: Symbols
 
@@ -273,7 +272,6 @@ class _StageBuilder:
             receives=receives,
             sends=sends,
             leaves=self.leaves,
-            tensor_names=tuple(str(n.target) for n in self.graph.nodes if n.op == "get_attr"),
             free=frozenset(copy.name for node, copy in self.copies.items() if node.name in self.captured.free),
             symbols=self.captured.symbols,
         )

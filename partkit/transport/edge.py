@@ -4,7 +4,7 @@
     receiver    post(slot, item) . wait(slot) . read the slot           drain    all that was sent has left
 
 An item's slot is its turn at the place, ``item // replicas``, modulo the slots: both ends know each other's.
-``wait``, ``ready`` and ``drain`` hold back the host over gloo and the compute stream on CUDA.
+``wait``, ``ready`` and ``drain`` block the host over gloo; on CUDA they make the compute stream wait instead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Handle(Protocol):
     """A transfer under way."""
 
     def wait(self) -> object:
-        """Order what follows behind the transfer."""
+        """Block (CPU) or make the compute stream wait (CUDA) until the transfer is done."""
 
 
 class Inbound(Protocol):
@@ -39,10 +39,6 @@ class Outbound(Protocol):
 
     def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:
         """Send ``data`` to the receiver's slot, once what fills it is done: ``after`` on CUDA, else now."""
-
-
-class Channel(Inbound, Outbound, Protocol):
-    """Both ends of one direction between two places."""
 
 
 class Receiver:
@@ -66,7 +62,7 @@ class Receiver:
         self.slots[slot].fit(self.values_of(item))
 
     def wait(self, slot: int) -> None:
-        """Order what follows behind the arrival of the slot's item."""
+        """Block (CPU) or make the compute stream wait (CUDA) until the slot's item has arrived."""
         arrival = self._arrivals[slot]
         assert arrival is not None, "wait before post"
         arrival.wait()
@@ -85,7 +81,10 @@ class Sender:
         self._departures: list[Handle | None] = [None] * len(slots)
 
     def ready(self, slot: int) -> None:
-        """Order what follows behind the departure of the slot's former item (at once for the first)."""
+        """Block (CPU) or make the compute stream wait (CUDA) until the slot's former item has left.
+
+        Returns at once for the slot's first item.
+        """
         departure, self._departures[slot] = self._departures[slot], None
         if departure is not None:
             departure.wait()
@@ -97,6 +96,6 @@ class Sender:
         self._departures[slot] = self._channels[replica].send(slot, data, after, turn % len(self.slots))
 
     def drain(self) -> None:
-        """Order what follows behind everything that was sent."""
+        """Block (CPU) or make the compute stream wait (CUDA) until all that was sent has left."""
         for slot in range(len(self.slots)):
             self.ready(slot)

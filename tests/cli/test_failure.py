@@ -15,8 +15,6 @@ CODES = {
     errors.UnsupportedError("no"): 3,
     errors.InfeasibleError("no"): 4,
     errors.RankFailedError("no"): 5,
-    errors.OutputMismatchError("no"): 6,
-    errors.InvalidResultError("no"): 7,
     KeyboardInterrupt(): 130,
     PermissionError(13, "Permission denied", "plans"): 3,
     ModuleNotFoundError("No module named 'torch'", name="torch"): 3,

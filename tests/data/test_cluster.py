@@ -23,14 +23,6 @@ def test_a_transfer_takes_latency_and_bytes_over_rate():
     assert LINK.transfer_s(1_000_000) == pytest.approx(1.01e-3)
 
 
-def test_a_cluster_is_uniform_if_any_device_may_stand_for_any_other():
-    same = (Device(name="a"), Device(name="b"))
-    assert _cluster(*same).is_uniform
-    assert not _cluster(Device(name="a"), Device(name="b", speed=2.0)).is_uniform
-    assert not _cluster(Device(name="a"), Device(name="b", memory_bytes=1)).is_uniform
-    assert not _cluster(*same, links=(PairLink(source=0, target=1, bytes_per_s=1.0),)).is_uniform
-
-
 def test_a_link_to_a_device_that_is_not_there_is_refused():
     data = _cluster(Device(name="a")).to_data()
     data["links"] = [{"source": 0, "target": 1, "bytes_per_s": 1.0}]

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
+from partkit.runs.comparison_defaults import (
+    DEFAULT_EXECUTORS,
+    QUICK_ROUNDS,
+    QUICK_SECONDS_PER_ROUND,
+    ROUNDS,
+    SECONDS_PER_ROUND,
+    TIMEOUT_S,
+)
 from partkit_cli.failure import OK, RESULT_INVALID
 from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
@@ -19,9 +27,6 @@ if TYPE_CHECKING:
     from partkit.data.result import Comparison
 
 DEFAULT_MODEL = "bert"
-DEFAULT_EXECUTORS = "single,replicas,pipeline,split,dispatch,fsdp,deepspeed"
-ROUNDS, SECONDS_PER_ROUND = 9, 2.0
-QUICK_ROUNDS, QUICK_SECONDS_PER_ROUND = 3, 0.5
 CPU_STAGES = 2
 WITHOUT_CAPTURE = frozenset({"single", "dispatch"})
 """Executors that need no graph, and so also run a model that torch.export cannot capture."""
@@ -38,13 +43,13 @@ def compare(
             metavar="[MODEL|PLAN]", help="A plan file, a model, or a profile's file; with --from, comparison files."
         ),
     ] = None,
-    executors: Annotated[str, typer.Option("--with", metavar="A,B,C", help="Executors.")] = DEFAULT_EXECUTORS,
+    executors: Annotated[str, typer.Option("--with", metavar="A,B,C", help="Executors.")] = ",".join(DEFAULT_EXECUTORS),
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds of each executor.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Length of a round of each executor.")] = None,
     streams: Annotated[int, typer.Option(min=1, help="CUDA streams for deepspeed and fsdp1.")] = 1,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="End an executor that takes longer over one step.")
-    ] = 600,
+    ] = TIMEOUT_S,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Let a plan (py:) or --with (module:class) import Python code.")
     ] = False,
