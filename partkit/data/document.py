@@ -7,15 +7,26 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializationInfo, ValidationError
 from pydantic_core import ErrorDetails
 
 from partkit.data.units import significant
 from partkit.errors import FormatError
 
 SCHEMA_VERSION = 1
+
+
+def _rounded(value: float, info: SerializationInfo) -> float:
+    digits = (info.context or {}).get(_DIGITS)
+    return value if digits is None else significant(value, digits)
+
+
+_DIGITS = "digits"
+
+Measured = Annotated[float, PlainSerializer(_rounded, return_type=float)]
+"""A float that was measured or predicted: a document writes it with its ``digits``. Every other number stays exact."""
 
 
 class Record(BaseModel):
@@ -28,13 +39,15 @@ class Document(Record):
     """A whole file: has ``schema_version`` and ``kind``, reads and writes itself."""
 
     digits: ClassVar[int] = 6
-    """Significant digits that floats are written with."""
+    """Significant digits that measured and predicted floats are written with."""
 
     def to_data(self) -> dict[str, Any]:
-        """Plain JSON data in the field order of the format, floats rounded."""
-        rounded = _round_floats(self.model_dump(mode="json"), self.digits)
-        assert isinstance(rounded, dict)
-        return rounded
+        """Plain JSON data in the field order of the format, :data:`Measured` floats rounded."""
+        return self.model_dump(mode="json", context={_DIGITS: self.digits if self._is_measured() else None})
+
+    def _is_measured(self) -> bool:
+        """False where the figures are somebody's own, and so stay as they were given."""
+        return True
 
     def to_json(self) -> str:
         """The file's text: two-space indent, fixed key order, a newline at the end."""
@@ -158,13 +171,3 @@ def _follows(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
 def _path(location: tuple[int | str, ...]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return text.lstrip(".")
-
-
-def _round_floats(value: object, digits: int) -> object:
-    if isinstance(value, float):
-        return significant(value, digits)
-    if isinstance(value, dict):
-        return {key: _round_floats(item, digits) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_round_floats(item, digits) for item in value]
-    return value

@@ -16,7 +16,7 @@ class InputSpec(Record):
     name: str
     shape: tuple[int, ...]
     dtype: str
-    range: tuple[float, float] | None = None
+    range: tuple[int | float, int | float] | None = None
     """Half-open range that synthetic values are drawn from; None: 0 to 1 for integers, normal for floats."""
 
     dynamic: dict[str, str] = Field(default_factory=dict)

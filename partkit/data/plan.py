@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from partkit.data.cluster import Cluster
-from partkit.data.document import Document, Record
+from partkit.data.document import Document, Measured, Record
 from partkit.data.model import ModelSpec
 
 NO_EXECUTOR = "none"
@@ -20,7 +20,7 @@ class Send(Record):
     to: int = Field(ge=0)
     values: tuple[str, ...]
     bytes: int = Field(ge=0)
-    time_s: float = Field(ge=0)
+    time_s: Measured = Field(ge=0)
 
 
 class Stage(Record):
@@ -33,8 +33,8 @@ class Stage(Record):
     nodes: tuple[str, ...] = Field(min_length=1)
     param_bytes: int = Field(default=0, ge=0)
     peak_bytes: int = Field(default=0, ge=0)
-    compute_s: float = Field(default=0.0, ge=0)
-    period_s: float = Field(default=0.0, ge=0)
+    compute_s: Measured = Field(default=0.0, ge=0)
+    period_s: Measured = Field(default=0.0, ge=0)
     sends: tuple[Send, ...] = ()
     recomputes: tuple[str, ...] = ()
     """Nodes of earlier stages that this one computes again because receiving their values would take longer."""
@@ -44,9 +44,9 @@ class Prediction(Record):
     """What the plan should reach in steady state."""
 
     bottleneck_stage: int = 0
-    period_s: float = 0.0
-    samples_per_s: float = 0.0
-    latency_s: float = 0.0
+    period_s: Measured = 0.0
+    samples_per_s: Measured = 0.0
+    latency_s: Measured = 0.0
 
 
 class Bound(Record):
@@ -55,10 +55,10 @@ class Bound(Record):
     For the latency and memory objectives the bound is ``latency_s`` or ``peak_bytes`` and the gap is to that.
     """
 
-    period_s: float = 0.0
-    latency_s: float | None = None
-    peak_bytes: float | None = None
-    gap: float = 0.0
+    period_s: Measured = 0.0
+    latency_s: Measured | None = None
+    peak_bytes: Measured | None = None
+    gap: Measured = 0.0
     proved_by: str = ""
     optimal: bool = False
 
@@ -67,7 +67,7 @@ class Alternative(Record):
     """What another planner's cut would give, on the same cost function."""
 
     planner: str
-    period_s: float
+    period_s: Measured
 
 
 class Constraints(Record):
@@ -107,7 +107,7 @@ class PlannerRun(Record):
     name: str = ""
     asked: str = "auto"
     """The planner that the request named."""
-    seconds: float = 0.0
+    seconds: Measured = 0.0
     detail: str = ""
     """What the planner tried and why it chose this, for people."""
 
@@ -123,11 +123,11 @@ class MovedNodes(Record):
 class MeasuredRound(Record):
     """A plan that was run, against what was predicted, and what planning again from that moved."""
 
-    predicted_s: tuple[float, ...]
+    predicted_s: tuple[Measured, ...]
     """Compute of one item, by stage."""
-    measured_s: tuple[float, ...]
-    predicted_samples_per_s: float
-    measured_samples_per_s: float
+    measured_s: tuple[Measured, ...]
+    predicted_samples_per_s: Measured
+    measured_samples_per_s: Measured
     """In steady state."""
     moved: tuple[MovedNodes, ...] = ()
     """Empty: no other cut promised more."""

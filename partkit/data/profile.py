@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from partkit.data.document import Document, Record, digest
+from partkit.data.document import Document, Measured, Record, digest
 from partkit.data.model import ModelSpec
 
 INPUT_OP = "input"
@@ -23,7 +23,7 @@ class Node(Record):
     name: str
     module: str = ""
     op: str = ""
-    time_s: float = Field(ge=0)
+    time_s: Measured = Field(ge=0)
     parameters: tuple[str, ...] = ()
     param_bytes: int = Field(default=0, ge=0)
     buffer_bytes: int = Field(default=0, ge=0)
@@ -48,7 +48,7 @@ class ProfiledDevice(Record):
 class Calibration(Record):
     """How the sum of node times relates to whole stages as measured."""
 
-    scale: float = Field(default=1.0, gt=0)
+    scale: Measured = Field(default=1.0, gt=0)
 
 
 class Profile(Document):
@@ -66,6 +66,9 @@ class Profile(Document):
     """Bytes of each named parameter and buffer."""
     calibration: Calibration = Calibration()
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    def _is_measured(self) -> bool:
+        return self.method != "given"
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:

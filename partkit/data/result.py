@@ -6,22 +6,22 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from partkit.data.document import Document, Record
+from partkit.data.document import Document, Measured, Record
 from partkit.data.model import ModelSpec
 
 
 class Latency(Record):
     """Seconds from an item's entry to its output, over single items in flight one at a time."""
 
-    p50: float
-    p95: float
+    p50: Measured
+    p95: Measured
 
 
 class Check(Record):
     """Outputs against the unsplit model's, same weights and inputs."""
 
-    max_abs_diff: float | None
-    tolerance: float
+    max_abs_diff: Measured | None
+    tolerance: Measured
     passed: bool | None
     """None: not checked."""
 
@@ -30,8 +30,8 @@ class StageTime(Record):
     """A stage's compute time for one item, predicted and as measured with all ranks computing."""
 
     index: int
-    predicted_s: float | None
-    measured_s: float
+    predicted_s: Measured | None
+    measured_s: Measured
 
 
 class RankUse(Record):
@@ -39,14 +39,14 @@ class RankUse(Record):
 
     rank: int
     device: str
-    busy: float
-    gpu_util_mean: float | None = None
-    gpu_util_max: float | None = None
+    busy: Measured
+    gpu_util_mean: Measured | None = None
+    gpu_util_max: Measured | None = None
     throttled_by: tuple[str, ...] = ()
     """What held the GPU's clocks back meanwhile, as NVML names it."""
     peak_bytes: int
     host_peak_bytes: int
-    samples_per_s: float | None = None
+    samples_per_s: Measured | None = None
     """Only where each rank runs samples of its own (data parallel)."""
 
 
@@ -56,16 +56,16 @@ class RunResult(Document):
     schema_version: Literal[1] = 1
     kind: Literal["run"] = "run"
     executor: str
-    samples_per_s: float
+    samples_per_s: Measured
     """Over a window that begins and ends with every device idle."""
-    steady_samples_per_s: float
+    steady_samples_per_s: Measured
     latency_s: Latency
     items: int
     batch: int
     check: Check
     stages: tuple[StageTime, ...] = ()
-    bottleneck_efficiency: float | None = None
-    prediction_error: float | None = None
+    bottleneck_efficiency: Measured | None = None
+    prediction_error: Measured | None = None
     ranks: tuple[RankUse, ...] = ()
     environment: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -80,17 +80,17 @@ class Row(Record):
     executor: str
     status: Literal["ok", "unsupported", "failed", "invalid"]
     reason: str | None = None
-    samples_per_s: float | None = None
-    ci95: tuple[float, float] | None = None
-    per_rank_samples_per_s: float | None = None
-    latency_p50_s: float | None = None
-    gpu_util_max: tuple[float, ...] = ()
-    gpu_util_mean: tuple[float, ...] = ()
+    samples_per_s: Measured | None = None
+    ci95: tuple[Measured, Measured] | None = None
+    per_rank_samples_per_s: Measured | None = None
+    latency_p50_s: Measured | None = None
+    gpu_util_max: tuple[Measured, ...] = ()
+    gpu_util_mean: tuple[Measured, ...] = ()
     peak_bytes: tuple[int, ...] = ()
-    max_abs_diff: float | None = None
-    tolerance: float | None = None
+    max_abs_diff: Measured | None = None
+    tolerance: Measured | None = None
     """Largest difference from the reference outputs that is allowed for the dtype."""
-    busy: tuple[float, ...] = ()
+    busy: tuple[Measured, ...] = ()
     """Share of the rounds in which each rank computed."""
     note: str | None = None
     """What must be read with the figures."""

@@ -15,6 +15,9 @@ from partkit.errors import UsageError
 if TYPE_CHECKING:
     from partkit.models.sources.loaded import LoadedModel
 
+_LARGEST_INT = 2**63 - 1
+"""What torch can be told as the end of a range: the largest int64 itself is never drawn."""
+
 
 def synthetic_inputs(spec: ModelSpec, item: int) -> dict[str, torch.Tensor]:
     """The tensors of one item by input name, on CPU, a function of ``spec.seed``, the item and the specs alone.
@@ -55,8 +58,10 @@ def synthetic_tensor(spec: InputSpec, seed: int, item: int) -> torch.Tensor:
     digest = hashlib.sha256(f"{seed}\n{item}\n{spec.name}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     if not (dtype.is_floating_point or dtype.is_complex):
-        low, high = spec.range or (0, 2)
-        return torch.randint(int(low), int(high), spec.shape, generator=generator, dtype=dtype)
+        first, end = (int(bound) for bound in spec.range or (0, 2))
+        if end - first == 1:
+            return torch.full(spec.shape, first, dtype=dtype)
+        return torch.randint(first, min(end, _LARGEST_INT), spec.shape, generator=generator, dtype=dtype)
     if spec.range is not None:
         low, high = spec.range
         return (torch.rand(spec.shape, generator=generator) * (high - low) + low).to(dtype)

@@ -27,7 +27,7 @@ def profile_on(device: torch.device, loaded: LoadedModel, captured: Capture, *, 
     on_cuda, environment = device.type == "cuda", describe_environment()
     with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else contextlib.nullcontext():
         module = materialise(uncut(captured), captured, tensor_reader(loaded, captured), device)
-        inputs = [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1)]
+        inputs = [tensor.to(device) for tensor in item_inputs(captured.spec, 0, 1)]
         measured = measure_nodes(module, inputs, as_run=runnable(module, loaded.spec))
         settle(device)
     name = torch.cuda.get_device_name(device) if on_cuda else environment["cpu"]

@@ -14,10 +14,14 @@ from partkit.data.document import digest
 from partkit.data.job import DeviceType, Job
 from partkit.data.model import ModelSpec
 from partkit.data.progress import Progress, silent
+from partkit.data.units import significant
 from partkit.machine.devices import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
 from partkit.machine.environment import package_version
 from partkit.ranks.group import RankGroup
 from partkit.transport.probe import fit_link
+
+_DIGITS = 6
+"""Of a link's figures as measured; what somebody writes into a cluster file stays as it is."""
 
 
 def machine_cluster(
@@ -83,7 +87,7 @@ def _fit(seconds_by_pair: dict[str, list[float]], count: int) -> list[PairLink]:
     links = []
     for source, target in itertools.permutations(range(count), 2):
         low, high = sorted((source, target))
-        latency_s, bytes_per_s = fit_link(seconds_by_pair[f"{low}-{high}"])
+        latency_s, bytes_per_s = (significant(figure, _DIGITS) for figure in fit_link(seconds_by_pair[f"{low}-{high}"]))
         links.append(PairLink(source=source, target=target, latency_s=latency_s, bytes_per_s=bytes_per_s))
     return links
 

@@ -4,8 +4,12 @@ import json
 
 import pytest
 
-from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.cluster import Cluster, Device, Link, PairLink
 from partkit.data.document import digest, read_json, write_text_atomically
+from partkit.data.model import InputSpec, ModelSpec
+from partkit.data.plan import Constraints, Plan, Prediction, Stage
+from partkit.data.profile import Calibration, Node, Profile
+from partkit.data.result import Check, Latency, RunResult
 from partkit.errors import FormatError
 
 CLUSTER = {"schema_version": 1, "kind": "cluster", "devices": [{"name": "cpu0"}], "link": {"bytes_per_s": 1e9}}
@@ -23,10 +27,60 @@ def test_a_document_is_written_and_read_back_unchanged(tmp_path):
     assert Cluster.load(cluster.save(tmp_path / "new" / "box.json")) == cluster
 
 
-def test_floats_are_written_with_the_document_s_digits():
-    cluster = Cluster(devices=(Device(name="cpu0", speed=1.23456789),), link=Link(bytes_per_s=123456789.0))
-    assert cluster.to_data()["devices"][0]["speed"] == 1.23457
-    assert cluster.to_data()["link"]["bytes_per_s"] == 123457000.0
+CLOSE = 1.23456789
+TOKENS = InputSpec(name="ids", shape=(16, 512), dtype="int64", range=(0, 128256))
+HASHES = InputSpec(name="hash", shape=(1,), dtype="int64", range=(2**62 + 1, 2**63))
+FLOATS = InputSpec(name="x", shape=(1,), dtype="float32", range=(0.123456789, 21128.5))
+
+
+def test_only_measured_and_predicted_floats_are_rounded_in_a_plan(tmp_path):
+    cluster = Cluster(
+        devices=(Device(name="cpu0", speed=CLOSE),),
+        link=Link(bytes_per_s=123456789.0, latency_s=CLOSE),
+        links=(PairLink(source=0, target=0, bytes_per_s=987654321.0),),
+        shared_cores=8 / 3,
+    )
+    plan = Plan(
+        model=ModelSpec(source="bert", inputs=(TOKENS, HASHES, FLOATS), seed=1234567, options={"scale": CLOSE}),
+        stages=(Stage(index=0, devices=(0,), nodes=("a",), compute_s=CLOSE, peak_bytes=123456789),),
+        prediction=Prediction(period_s=CLOSE),
+        constraints=Constraints(memory_caps_bytes={"0": 25769803776}, pins={"layer.0": 0}),
+        cluster=cluster,
+        provenance={"given": CLOSE},
+    )
+    data = plan.to_data()
+    assert [each["range"] for each in data["model"]["inputs"]] == [
+        [0, 128256],
+        [2**62 + 1, 2**63],
+        [0.123456789, 21128.5],
+    ]
+    assert data["stages"][0]["compute_s"] == data["prediction"]["period_s"] == 1.235
+    assert data["stages"][0]["peak_bytes"] == 123456789
+    assert data["provenance"] == {"given": CLOSE}
+    read = Plan.load(plan.save(tmp_path / "plan.json"))
+    assert (read.model, read.cluster, read.constraints) == (plan.model, plan.cluster, plan.constraints)
+
+
+def test_a_measured_profile_has_six_digits_and_one_from_elsewhere_its_own():
+    given = Profile(nodes=(Node(name="a", time_s=CLOSE),), edges=(), calibration=Calibration(scale=CLOSE))
+    assert given.to_data()["nodes"][0]["time_s"] == CLOSE
+    measured = given.model_copy(update={"method": "measured"}).to_data()
+    assert (measured["nodes"][0]["time_s"], measured["calibration"]["scale"]) == (1.23457, 1.23457)
+
+
+def test_a_run_keeps_its_environment_exact_and_rounds_what_it_measured():
+    run = RunResult(
+        executor="single",
+        samples_per_s=CLOSE,
+        steady_samples_per_s=CLOSE,
+        latency_s=Latency(p50=CLOSE, p95=CLOSE),
+        items=1,
+        batch=1,
+        check=Check(max_abs_diff=None, tolerance=1e-4, passed=None),
+        environment={"rate_per_s": CLOSE},
+    ).to_data()
+    assert (run["samples_per_s"], run["latency_s"]["p50"]) == (1.23457, 1.23457)
+    assert run["environment"] == {"rate_per_s": CLOSE}
 
 
 def test_another_kind_is_refused_by_name():

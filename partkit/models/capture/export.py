@@ -25,6 +25,7 @@ from partkit.errors import CaptureError
 from partkit.models.capture.captured import Capture, TensorInfo, structure_digest
 from partkit.models.capture.clean import clean
 from partkit.models.capture.failure import capture_error
+from partkit.models.capture.ranges import narrowed_inputs
 from partkit.models.capture.sizes import bind_sizes, dynamic_shapes
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.weights import canonical_names
@@ -55,7 +56,8 @@ def capture(loaded: LoadedModel) -> Capture:
         tensors={name: info for name, info in tensors.items() if name in used},
         values={name: value for name, value in values.items() if name in used},
     )
-    spec = loaded.spec.model_copy(update={"structure_sha256": structure_digest(captured)})
+    changes = {"structure_sha256": structure_digest(captured), "inputs": narrowed_inputs(graph, loaded.spec.inputs)}
+    spec = loaded.spec.model_copy(update=changes)
     return replace(captured, spec=spec)
 
 

@@ -64,6 +64,27 @@ def override_inputs(defaults: tuple[InputSpec, ...], texts: Mapping[str, str], *
     return (*changed, *(parse_input(text, dtype=dtype) for name, text in texts.items() if name not in known))
 
 
+def within_own_ranges(given: tuple[InputSpec, ...], own: Iterable[InputSpec]) -> tuple[InputSpec, ...]:
+    """Inputs of a plan with no range wider than the model's own: files of partkit 0.1 have them rounded up.
+
+    >>> ids = InputSpec(name="ids", shape=(1,), dtype="int64", range=(0, 21130))
+    >>> within_own_ranges((ids,), (ids.model_copy(update={"range": (0, 21128)}),))[0].range
+    (0, 21128)
+    """
+    own_by_name = {each.name: each.range for each in own}
+    return tuple(each.model_copy(update={"range": _common(each.range, own_by_name.get(each.name))}) for each in given)
+
+
+_Range = tuple[int | float, int | float]
+
+
+def _common(given: _Range | None, own: _Range | None) -> _Range | None:
+    if given is None or own is None:
+        return given or own
+    low, high = max(given[0], own[0]), min(given[1], own[1])
+    return (low, high) if low < high else own
+
+
 def mark_dynamic(spec: ModelSpec, inputs: tuple[InputSpec, ...], tokens: Iterable[str]) -> tuple[InputSpec, ...]:
     """The inputs with the dimensions that ``--dynamic`` lets vary; their sizes are the largest.
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.sources.base import ModelInfo, input_overrides, whole_option
-from partkit.models.sources.default_inputs import DEFAULT_SEQ, image_inputs, mark_dynamic, override_inputs, text_inputs
+from partkit.models.sources.default_inputs import (
+    DEFAULT_SEQ,
+    image_inputs,
+    mark_dynamic,
+    override_inputs,
+    text_inputs,
+    within_own_ranges,
+)
 
 if TYPE_CHECKING:
     from partkit.models.sources.loaded import LoadedModel
@@ -161,7 +168,8 @@ class PresetSource:
                 f"{spec.source} is always {preset.architecture}, so --task {spec.task} has no meaning here",
                 hint="leave --task out, or use hf:DIR",
             )
-        return spec if spec.inputs else spec.model_copy(update={"inputs": _inputs(spec, preset)})
+        own = _inputs(spec, preset)
+        return spec.model_copy(update={"inputs": within_own_ranges(spec.inputs, own) if spec.inputs else own})
 
     def load(self, spec: ModelSpec) -> LoadedModel:
         """Build the transformers class with seeded weights."""

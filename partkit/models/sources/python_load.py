@@ -15,7 +15,7 @@ from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_tensor
 from partkit.models.sources.base import input_overrides
-from partkit.models.sources.default_inputs import parse_input
+from partkit.models.sources.default_inputs import parse_input, within_own_ranges
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.meta_build import freeze
 from partkit.models.sources.signature import describe_tensor, floating_dtype, named_leaves, with_own_tensors
@@ -70,8 +70,8 @@ def _fit(
         leaves = named_leaves(module, args, kwargs)
     except TypeError as error:
         raise UsageError(f"{spec.source}: its example inputs don't fit forward: {error}") from None
-    wanted = {item.name: item for item in spec.inputs}
     found = {name: describe_tensor(name, leaf) for name, leaf in leaves if isinstance(leaf, torch.Tensor)}
+    wanted = {item.name: item for item in within_own_ranges(spec.inputs, found.values())}
     for name, text in input_overrides(spec).items():
         default = found.get(name)
         override = parse_input(text, dtype=default.dtype if default else spec.dtype)

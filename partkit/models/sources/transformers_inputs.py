@@ -10,7 +10,14 @@ from torch import nn
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.sources.base import input_overrides, whole_option
-from partkit.models.sources.default_inputs import DEFAULT_SEQ, image_inputs, mark_dynamic, override_inputs, text_inputs
+from partkit.models.sources.default_inputs import (
+    DEFAULT_SEQ,
+    image_inputs,
+    mark_dynamic,
+    override_inputs,
+    text_inputs,
+    within_own_ranges,
+)
 
 _AUDIO_SAMPLES = 16_000
 """One second at the rate that wav2vec-like models are trained on."""
@@ -23,10 +30,10 @@ def resolve_inputs(spec: ModelSpec, module: nn.Module, config: Any) -> tuple[Inp
     Raises :class:`UsageError` when the inputs can't be guessed and ``--input`` doesn't give them, and when a
     sequence is longer than the position embeddings.
     """
-    if spec.inputs:
-        return spec.inputs
     overrides = input_overrides(spec)
     defaults = _defaults(spec, module, config)
+    if spec.inputs:
+        return within_own_ranges(spec.inputs, defaults)
     if not defaults and not overrides:
         raise UsageError(
             f"the inputs of {type(module).__name__} can't be guessed from its config",
