@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from networkx.utils import UnionFind
 from torch import fx
 
 from partkit.data.profile import INPUT_OP, OUTPUT_OP, Calibration, Node, Profile, ProfiledDevice
 from partkit.models.capture import (
     Capture,
-    has_known_shape,
-    is_pick,
     is_repeatable,
     module_path,
     operation_name,
     value_bytes,
-    views_up_to_storage,
 )
+from partkit.models.capture.groups import node_groups
 
 
 def assemble(
@@ -31,7 +27,7 @@ def assemble(
     provenance: Mapping[str, object] | None = None,
 ) -> Profile:
     """Make the profile of a captured graph; nodes without a time (inputs, free nodes, views folded away) get 0."""
-    groups = _groups(captured)
+    groups = node_groups(captured)
     nodes = [
         _node(captured, node, time_s_by_node.get(node.name, 0.0), groups.get(node.name))
         for node in captured.graph.nodes
@@ -72,26 +68,3 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
         repeatable=group is None and not is_free and not names and is_repeatable(node),
         group=group,
     )
-
-
-def _groups(captured: Capture) -> dict[str, str]:
-    """Nodes that no cut may part: a tuple's producer and what picks from it, and a value of which the size or the
-    whole is known only once the model runs (a plain number, rows chosen by a mask) and its users, and a window on
-    memory and the views that it looks through.
-    """
-    together = UnionFind()
-    placed = [node for node in captured.graph.nodes if node.name not in captured.free]
-    for node in placed:
-        if is_pick(node):
-            together.union(node.all_input_nodes[0].name, node.name)
-        if node.op == "call_function" and not has_known_shape(node):
-            together.union(node.name, *(user.name for user in node.users))
-        if node.target is torch.ops.aten.as_strided.default:
-            for base in views_up_to_storage(node):
-                together.union(node.name, base.name)
-    label_by_root: dict[str, str] = {}
-    groups: dict[str, str] = {}
-    for node in placed:
-        if node.name in together.parents:
-            groups[node.name] = label_by_root.setdefault(together[node.name], f"with {node.name}")
-    return groups

@@ -3,6 +3,8 @@
 CPU: whole passes over the graph with a clock around each node, so that caches are as warm or cold as in a
 run. CUDA: eager timing would measure launches, so each distinct operation is captured several times over in a
 small CUDA graph and its replay is timed. Both are then calibrated against the whole graph as it really runs.
+
+A graph larger than the device's memory comes in windows (:mod:`partkit.stages.windows`), and each is calibrated.
 """
 
 from __future__ import annotations
@@ -36,35 +38,44 @@ class Measurement:
     scale: float
 
 
-def measure_nodes(
-    module: fx.GraphModule,
-    inputs: Sequence[torch.Tensor],
-    *,
-    as_run: Callable[..., Any] | None = None,
-) -> Measurement:
-    """Time every operation of a materialised graph on the device that its inputs are on.
+class NodeTimer:
+    """Times every operation of materialised graphs, window after window."""
 
-    ``as_run`` is the graph in the form that stages will have (compiled, say), which the scale is taken from.
-    """
-    on_cuda = inputs[0].is_cuda if inputs else False
-    run = module if as_run is None else as_run  # a compiled module has no truth value
-    if on_cuda:
-        whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
-    times = _time_on_cuda(module, inputs) if on_cuda else _time_on_cpu(module, inputs)
-    whole = whole_cuda_s(run, inputs) if on_cuda else whole_cpu_s(run, inputs)
-    total = sum(times.values())
-    return Measurement(times, whole / total if total > 0 else 1.0)
+    def __init__(self, device: torch.device, *, num_windows: int = 1) -> None:
+        self._on_cuda = device.type == "cuda"
+        self._cpu_budget_s = _CPU_BUDGET_S / num_windows
+        self._times: dict[str, float] = {}
+        self._seconds_by_signature: dict[str, float] = {}
+        self._whole_s = 0.0
+
+    def measure(
+        self, module: fx.GraphModule, inputs: Sequence[torch.Tensor], *, as_run: Callable[..., Any] | None = None
+    ) -> None:
+        """Time a window; ``as_run`` is it in the form that stages will have (compiled, say): the scale is of that."""
+        run = module if as_run is None else as_run  # a compiled module has no truth value
+        if self._on_cuda:
+            whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
+            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature)
+            self._whole_s += whole_cuda_s(run, inputs)
+        else:
+            self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s)
+            self._whole_s += whole_cpu_s(run, inputs, self._cpu_budget_s / 2)
+
+    def measurement(self) -> Measurement:
+        """Of all windows so far."""
+        total = sum(self._times.values())
+        return Measurement(self._times, self._whole_s / total if total > 0 else 1.0)
 
 
-def whole_cpu_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> float:
-    """Median seconds of one call on the CPU, over at least five calls and about two seconds."""
+def whole_cpu_s(
+    module: Callable[..., Any], inputs: Sequence[torch.Tensor], budget_s: float = _CPU_BUDGET_S / 2
+) -> float:
+    """Median seconds of one call on the CPU, over at least five calls and about ``budget_s``."""
     times: list[float] = []
     start = time.perf_counter()
     with torch.inference_mode():
         module(*inputs)
-        while len(times) < _CPU_MIN_PASSES or (
-            time.perf_counter() - start < _CPU_BUDGET_S / 2 and len(times) < _CPU_MAX_PASSES
-        ):
+        while len(times) < _CPU_MIN_PASSES or (time.perf_counter() - start < budget_s and len(times) < _CPU_MAX_PASSES):
             begin = time.perf_counter()
             module(*inputs)
             times.append(time.perf_counter() - begin)
@@ -80,13 +91,13 @@ def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> 
 # --- CPU ----------------------------------------------------------------------------------------------------
 
 
-def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor]) -> dict[str, float]:
+def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], budget_s: float) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     passes = _NodePasses(module)
     with torch.inference_mode():
         begin = time.perf_counter()
         passes.run(inputs, lambda _node, call: call())
-        count = round(_CPU_BUDGET_S / max(time.perf_counter() - begin, 1e-6))
+        count = round(budget_s / max(time.perf_counter() - begin, 1e-6))
         count = min(max(count, _CPU_MIN_PASSES), _CPU_MAX_PASSES)
 
         def clocked(node: fx.Node, call: Callable[[], Any]) -> Any:
@@ -132,9 +143,10 @@ class _NodePasses:
 # --- CUDA ---------------------------------------------------------------------------------------------------
 
 
-def _time_on_cuda(module: fx.GraphModule, inputs: Sequence[torch.Tensor]) -> dict[str, float]:
+def _time_on_cuda(
+    module: fx.GraphModule, inputs: Sequence[torch.Tensor], seconds_by_signature: dict[str, float]
+) -> dict[str, float]:
     """Time each distinct operation (function, shapes, strides, constants) once; equal ones share the figure."""
-    seconds_by_signature: dict[str, float] = {}
     times: dict[str, float] = {}
     passes = _NodePasses(module)
 

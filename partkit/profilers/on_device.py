@@ -5,31 +5,50 @@ from __future__ import annotations
 import contextlib
 
 import torch
+from torch import fx
 
 from partkit.data.profile import Profile, ProfiledDevice
 from partkit.machine.clock import settle
 from partkit.machine.environment import describe_environment
+from partkit.machine.memory import free_bytes
 from partkit.models.capture import Capture
 from partkit.models.of_job import item_inputs, runnable, tensor_reader
 from partkit.models.sources.loaded import LoadedModel
 from partkit.profilers.assemble import assemble
-from partkit.profilers.measured import measure_nodes
-from partkit.stages.cut import uncut
-from partkit.stages.materialise import materialise
+from partkit.profilers.measured import NodeTimer
+from partkit.stages.windows import make_windows, run_windows
 
 
-def profile_on(device: torch.device, loaded: LoadedModel, captured: Capture, *, threads: int) -> Profile:
+def profile_on(
+    device: torch.device,
+    loaded: LoadedModel,
+    captured: Capture,
+    *,
+    threads: int,
+    memory_bytes: int | None = None,
+) -> Profile:
     """Measure every node, in the mode that the model's spec asks for; ``threads`` are this process's, on the CPU.
+
+    No more than ``memory_bytes`` of weights and values are on the device at once (None: what is free): a model that
+    needs more is measured in windows, one after the other. Raises :class:`InfeasibleError` where a part of it that
+    stays together needs more.
 
     On CUDA all of it is on one stream, as in a rank: kernels launched on two streams of a process slow each later one
     by 0.2 µs on H100, a tenth of a short stage (pytorch#161104).
     """
     on_cuda, environment = device.type == "cuda", describe_environment()
     with torch.cuda.stream(torch.cuda.Stream(device)) if on_cuda else contextlib.nullcontext():
-        module = materialise(uncut(captured), captured, tensor_reader(loaded, captured), device)
-        inputs = [tensor.to(device) for tensor in item_inputs(captured.spec, 0, 1)]
-        measured = measure_nodes(module, inputs, as_run=runnable(module, loaded.spec))
+        windows = make_windows(captured, free_bytes(device) if memory_bytes is None else memory_bytes)
+        timer = NodeTimer(device, num_windows=len(windows))
+        names = [each.name for each in captured.spec.inputs]
+        item = dict(zip(names, item_inputs(captured.spec, 0, 1), strict=True))
+
+        def measure(module: fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+            timer.measure(module, inputs, as_run=runnable(module, loaded.spec))
+
+        run_windows(windows, captured, tensor_reader(loaded, captured), device, [item], visit=measure)
         settle(device)
+    measured = timer.measurement()
     name = torch.cuda.get_device_name(device) if on_cuda else environment["cpu"]
     return assemble(
         captured,
@@ -37,5 +56,5 @@ def profile_on(device: torch.device, loaded: LoadedModel, captured: Capture, *, 
         device=ProfiledDevice(type=device.type, name=name, num_threads=None if on_cuda else threads),
         method="measured",
         scale=measured.scale,
-        provenance=environment,
+        provenance=environment if len(windows) == 1 else {"windows": len(windows), **environment},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,12 +12,13 @@ from partkit.models.capture import Capture
 from partkit.models.capture.clean import drop_mask, hides_nothing, mask_of
 from partkit.models.capture.sizes import item_size
 from partkit.stages.cut import StageGraph
+from partkit.stages.load_tensors import Read, load_tensors
 
 
 def materialise(
     stage: StageGraph,
     captured: Capture,
-    read: Callable[[str], torch.Tensor],
+    read: Read,
     device: torch.device,
     *,
     sizes: Mapping[str, int] | None = None,
@@ -48,18 +49,20 @@ def materialise(
 def _fold(
     stage: StageGraph,
     captured: Capture,
-    read: Callable[[str], torch.Tensor],
+    read: Read,
     device: torch.device,
     sizes: Mapping[str, int],
 ) -> dict[fx.Node, Any]:
     """Values of everything in the stage that no item changes."""
     folded: dict[fx.Node, Any] = {}
+    targets = [str(node.target) for node in stage.graph.nodes if node.op == "get_attr"]
+    tensors = load_tensors([name for name in targets if name not in captured.submodules], read, device)
     with torch.inference_mode():
         for node in stage.graph.nodes:
             if node.op == "get_attr" and str(node.target) in captured.submodules:
                 folded[node] = captured.submodules[str(node.target)]
             elif node.op == "get_attr":
-                folded[node] = read(str(node.target)).to(device)
+                folded[node] = tensors[str(node.target)]
             elif node.target is item_size:
                 folded[node] = sizes[str(node.args[0])]
             elif node.name in stage.free:
