@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from partkit.data.cluster import Cluster, Device, Link
@@ -10,8 +11,14 @@ from partkit.models.capture import Capture, capture, is_pick
 from partkit.models.sources import load_model, parse_model
 
 
-def captured_model(source: str, **options: Any) -> Capture:
+def freshly_captured(source: str, **options: Any) -> Capture:
     return capture(load_model(parse_model(source, **options)))
+
+
+@functools.cache
+def captured_model(source: str, **options: Any) -> Capture:
+    """One capture for all tests that ask for the same: read it, and leave it as it is."""
+    return freshly_captured(source, **options)
 
 
 def even_cut(captured: Capture, count: int) -> dict[str, int]:
@@ -24,6 +31,7 @@ def even_cut(captured: Capture, count: int) -> dict[str, int]:
     return stages
 
 
+@functools.cache
 def plan_of(source: str, num_stages: int, *, executor: str = "pipeline", replicas: int = 1, **options: Any) -> Plan:
     """Stages with the same number of nodes each; the last of them on ``replicas`` devices."""
     captured = captured_model(source, **options)

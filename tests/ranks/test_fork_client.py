@@ -92,6 +92,7 @@ def test_where_the_server_ends_its_ranks_count_as_killed(tmp_path: Path) -> None
         server.close()
 
 
+@pytest.mark.timed
 def test_a_server_that_still_imports_is_not_waited_for(tmp_path: Path) -> None:
     server = ForkServer()
     began = time.monotonic()

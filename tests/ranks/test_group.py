@@ -30,6 +30,7 @@ def test_ranks_answer_in_order_and_end_with_the_group() -> None:
     assert not group.log_dir.exists(), "nothing failed, so that nobody reads the logs"
 
 
+@pytest.mark.timed
 def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> None:
     with RankGroup(links_job(2)) as group:
         group.call("environment")
@@ -88,6 +89,7 @@ def interrupt(group: RankGroup) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.timed
 def test_an_interrupted_group_ends_its_ranks_at_once_whatever_they_do() -> None:
     group = RankGroup(links_job(2))
     group.call("environment")

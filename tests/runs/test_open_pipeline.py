@@ -202,7 +202,7 @@ def test_any_module_is_planned_and_run_with_its_own_weights(tmp_path: Path, monk
     with partkit.open_pipeline(plan, device="cpu") as pipeline:
         outputs = list(pipeline.map((torch.full((2, 4), float(n)), torch.ones(2, 4)) for n in range(5)))
         ranks = processes(pipeline)
-    assert len(ranks) == 2
+    assert (len(ranks), len(outputs)) == (2, 5)
     assert not any(map(is_running, ranks))
     for number, output in enumerate(outputs):
         with torch.inference_mode():

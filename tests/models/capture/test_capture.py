@@ -5,7 +5,8 @@ import torch
 
 from partkit.errors import CaptureError
 from partkit.models.capture.captured import operation_name
-from tests.planned import captured_model
+from partkit.models.capture.clean import evaluate, mask_of
+from tests.planned import captured_model, freshly_captured
 
 
 def targets(source: str) -> list[str]:
@@ -20,12 +21,14 @@ def test_dropouts_and_masks_that_hide_nothing_are_gone_from_bert() -> None:
     assert all(len(node.args) < 4 or node.args[3] is None for node in attentions)
 
 
-def test_a_causal_mask_stays_and_is_free() -> None:
-    captured = captured_model("gpt2")
-    attentions = [n for n in captured.graph.nodes if "scaled_dot_product" in str(n.target)]
-    masks = {n.args[3] if len(n.args) > 3 else n.kwargs.get("attn_mask") for n in attentions} - {None}
-    causal = all(n.kwargs.get("is_causal") or (len(n.args) > 5 and n.args[5]) for n in attentions)
-    assert causal or {mask.name for mask in masks} <= captured.free
+@pytest.mark.parametrize(("source", "num_layers"), [("llama-tiny", 4), ("gpt2", 12)])
+def test_a_causal_mask_stays_and_is_free(source: str, num_layers: int) -> None:
+    captured = captured_model(source, seq=5)
+    masks = [mask_of(n) for n in captured.graph.nodes if "scaled_dot_product" in str(n.target)]
+    assert len(masks) == num_layers
+    (mask,) = set(masks)
+    assert mask.name in captured.free
+    assert torch.equal(evaluate(mask, captured.values).squeeze(), torch.ones(5, 5).tril().bool())
 
 
 def test_tied_weights_are_one_tensor_under_their_first_name() -> None:
@@ -70,7 +73,7 @@ def test_what_export_cannot_capture_is_named_with_its_source_line() -> None:
 
 
 def test_the_same_model_has_the_same_digest_and_another_has_another() -> None:
-    digests = [captured_model(name).spec.structure_sha256 for name in ("bert-tiny", "bert-tiny", "llama-tiny")]
+    digests = [freshly_captured(name).spec.structure_sha256 for name in ("bert-tiny", "bert-tiny", "llama-tiny")]
     assert digests[0] == digests[1] != digests[2]
 
 
