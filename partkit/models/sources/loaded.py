@@ -32,7 +32,7 @@ class LoadedModel:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
         if self.module is None:
             assert self.exported is not None
-            return _own_tensors(self.exported.module()).to(device)
+            return _own_tensors(self.exported.module(check_guards=False)).to(device)
         module = copy.deepcopy(self.module)
         canonical = canonical_names(module)
         placed: dict[str, nn.Parameter] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch.export.graph_signature import TensorArgument
@@ -19,16 +20,17 @@ STRUCTURE_FILE = "partkit/outputs.json"
 """Member of an archive of partkit's own: how the program's flat outputs go together."""
 
 
-def load_program(spec: ModelSpec, path: Path) -> LoadedModel:
+def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     """The program of a checked archive; see :class:`partkit.models.sources.pt2.ArchiveSource`."""
     extra = {STRUCTURE_FILE: ""}
     try:
-        exported = torch.export.load(path, extra_files=extra)
+        exported = torch.export.load(file, extra_files=extra)
     except Exception as error:  # damage shows itself anywhere in torch's reader
         raise FormatError(
             f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {error}",
             hint="it may be damaged, or saved by a newer torch",
         ) from error
+    exported._guards_code = []  # Python text that torch would compile; shapes are checked by partkit's own inputs
     _restore_structure(exported, extra[STRUCTURE_FILE])
     if exported.example_inputs is None:
         raise UsageError(f"{path} has no example inputs", hint="save the program as torch.export.export made it")
