@@ -17,14 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from partkit.data.job import DeviceType, Job
+from partkit.data.job import DeviceType, ProfileJob, RunJob
 from partkit.data.model import ModelSpec
+from partkit.data.orders import CaptureModel, Load, ProfileModel
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
+from partkit.data.replies import Done, Loaded
 from partkit.data.result import Comparison, RunResult
 from partkit.errors import PartkitError
 from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.group import RankGroup
+from partkit.ranks.mailbox import Posted
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.compare import CompareOptions, Contest
 from partkit.runs.run import drive_loaded, unsplit_job, write_reference
@@ -78,18 +81,18 @@ class Bench:
     ) -> dict[str, Profile]:
         """Profiles of models on the first device, by name; ``meanwhile`` is called while they are captured."""
         with contextlib.ExitStack() as stack:
-            waiting: list[tuple[str, RankGroup, int]] = []
+            waiting: list[tuple[str, RankGroup[ProfileJob], Posted[Done]]] = []
             for name, spec in specs.items():
                 if not self._path(name).exists():
-                    group = stack.enter_context(RankGroup(Job(executor="profile", model=spec, device=device)))
-                    waiting.append((name, group, group.post("prepare")))
+                    group = stack.enter_context(RankGroup(ProfileJob(model=spec, device=device)))
+                    waiting.append((name, group, group.post(CaptureModel())))
             meanwhile()
             for name, group, order in waiting:
                 with self.noted(name):
                     group.collect(order)
             for name, group, _ in waiting:
                 with self.noted(name):
-                    group.call("profile", path=str(self._path(name)))
+                    group.call(ProfileModel(path=str(self._path(name))))
         return {name: Profile.load(self._path(name)) for name in specs if self._path(name).exists()}
 
     def runs(self, runs: Sequence[Run]) -> dict[str, RunResult]:
@@ -99,12 +102,12 @@ class Bench:
             wave = [run for run in wave if self._has_time(run.name, self._longest_s)]
             with self._timed(), contextlib.ExitStack() as stack:
                 groups = {run.name: self._loading(run, stack) for run in wave}
-                singles: dict[str, tuple[RankGroup, int]] = {}
+                singles: dict[str, tuple[RankGroup[RunJob], Posted[Loaded]]] = {}
                 for run in wave:
                     model = run.plan.model.model_dump_json()
                     if model not in singles:
                         single = stack.enter_context(RankGroup(unsplit_job(groups[run.name][0].job)))
-                        singles[model] = single, single.post("load")
+                        singles[model] = single, single.post(Load())
                 loaded, references = {}, dict[str, Path]()
                 for run in wave:
                     with self.noted(run.name):
@@ -168,11 +171,11 @@ class Bench:
         self.problems[name] = "not run: out of time; give the same command again"
         return False
 
-    def _loading(self, run: Run, stack: contextlib.ExitStack) -> tuple[RankGroup, int]:
-        """The plan's ranks, and the number of their order to load."""
+    def _loading(self, run: Run, stack: contextlib.ExitStack) -> tuple[RankGroup[RunJob], Posted[Loaded]]:
+        """The plan's ranks, and their order to load."""
         with _environment(run.settings):
             group = stack.enter_context(RankGroup(job_of(run.plan, run.plan.executor, run.options)))
-        return group, group.post("load")
+        return group, group.post(Load())
 
     @contextlib.contextmanager
     def noted(self, name: str) -> Iterator[None]:

@@ -15,7 +15,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from architectures import ARCHITECTURES, Architecture, modules  # noqa: E402
 
 from partkit.data.cluster import Cluster, Device, Link  # noqa: E402
-from partkit.data.job import Job  # noqa: E402
+from partkit.data.job import RunJob  # noqa: E402
+from partkit.data.orders import Load  # noqa: E402
 from partkit.data.plan import Plan  # noqa: E402
 from partkit.data.profile import Profile  # noqa: E402
 from partkit.data.units import format_bytes  # noqa: E402
@@ -86,10 +87,10 @@ def plan_of(profile: Profile, num_stages: int) -> Plan:
     return plan_as_asked(profile, cluster, PlanRequest(num_stages=num_stages, exact_num_stages=True))
 
 
-def split_result(job: Job, reference: Path) -> tuple[str, bool]:
+def split_result(job: RunJob, reference: Path) -> tuple[str, bool]:
     """Run the job's pipeline and tell its largest difference to the unsplit model's outputs."""
     with RankGroup(job) as group:
-        group.call("load")
+        group.call(Load())
         check = check_outputs(group, reference)
     worst = check.max_abs_diff
     if worst is None or not check.passed:

@@ -1,10 +1,10 @@
-"""What a group of ranks is asked to be: one executor, one plan, one kind of device."""
+"""What a group of ranks is started for: to run a plan, to profile a model, or to measure links."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from partkit.data.document import Record
 from partkit.data.model import ModelSpec
@@ -15,23 +15,72 @@ LoopGraph = Literal["auto", "on", "off"]
 """auto: where the host takes longer over an item than the device."""
 
 
-class Job(Record):
-    """The whole order for a group of ranks, written once and read by each rank."""
+class GroupSetup(Record):
+    """What every group of ranks is started with, whatever it is for."""
 
-    executor: str
-    model: ModelSpec
-    sizes: dict[str, int] = Field(default_factory=dict)
-    """Batch and sequence of this run's items, where they may vary and are not the largest."""
-    plan: Plan | None = None
     device: DeviceType = "cpu"
     devices: tuple[int, ...] = (0,)
     """Device index of each rank."""
+    threads: int = Field(default=1, ge=1)
+    """Intra-op threads of each rank on the CPU."""
+    timeout_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes in the group."""
+        return len(self.devices)
+
+    @property
+    def shares_gpus(self) -> bool:
+        """True where two ranks have the same GPU."""
+        return self.device == "cuda" and len(set(self.devices)) < len(self.devices)
+
+    @property
+    def label(self) -> str:
+        """What the ranks do, for messages."""
+        raise NotImplementedError
+
+    def devices_of(self, rank: int) -> tuple[int, ...]:
+        """Device indexes that a rank computes on."""
+        return (self.devices[rank],)
+
+
+class LinksJob(GroupSetup):
+    """Measure the links between devices, a rank on each."""
+
+    kind: Literal["links"] = "links"
+
+    @property
+    def label(self) -> str:
+        """See :class:`GroupSetup`."""
+        return "links"
+
+
+class ProfileJob(GroupSetup):
+    """Capture a model and measure its nodes, in one rank."""
+
+    kind: Literal["profile"] = "profile"
+    model: ModelSpec
+    allow_code: bool = False
+
+    @property
+    def label(self) -> str:
+        """See :class:`GroupSetup`."""
+        return "profile"
+
+
+class RunJob(GroupSetup):
+    """Run a plan's model under an executor."""
+
+    kind: Literal["run"] = "run"
+    executor: str
+    plan: Plan
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Batch and sequence of this run's items, where they may vary and are not the largest."""
     host_by_place: tuple[int, ...] = ()
     """Rank that hosts each place (stage by stage, replica by replica); empty: each has a rank of its own."""
     device_by_place: tuple[int, ...] = ()
     """Device index of each place; empty: its rank's."""
-    threads: int = Field(default=1, ge=1)
-    """Intra-op threads of each rank on the CPU."""
     num_slots: int = Field(default=2, ge=1)
     """Items that an edge can hold at once."""
     num_inputs: int = Field(default=4, ge=1)
@@ -41,7 +90,11 @@ class Job(Record):
     loop_graph: LoopGraph = "auto"
     """Whether a pipeline's ranks put their loop over many items into one CUDA graph."""
     allow_code: bool = False
-    timeout_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def model(self) -> ModelSpec:
+        """The plan's model."""
+        return self.plan.model
 
     @property
     def fed(self) -> ModelSpec:
@@ -49,13 +102,26 @@ class Job(Record):
         return self.model.resized(self.sizes)
 
     @property
-    def num_ranks(self) -> int:
-        """Processes in the group."""
-        return len(self.devices)
+    def label(self) -> str:
+        """See :class:`GroupSetup`."""
+        return self.executor
 
     def devices_of(self, rank: int) -> tuple[int, ...]:
-        """Device indexes that a rank computes on."""
+        """See :class:`GroupSetup`; several where the rank hosts several places."""
         if not self.device_by_place:
-            return (self.devices[rank],)
+            return super().devices_of(rank)
         hosts = self.host_by_place
         return tuple(sorted({index for host, index in zip(hosts, self.device_by_place, strict=True) if host == rank}))
+
+
+ModelJob = RunJob | ProfileJob
+"""Jobs whose ranks load a model."""
+Job = RunJob | ProfileJob | LinksJob
+JobT = TypeVar("JobT", bound=GroupSetup)
+
+_JOBS: TypeAdapter[Job] = TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+
+
+def read_job(text: str) -> Job:
+    """The job that a parent wrote as JSON."""
+    return _JOBS.validate_json(text)

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
-from partkit.data.job import Job
+from partkit.data.job import RunJob
 
 Leaves = list[torch.Tensor | None]
 """A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
@@ -29,7 +29,7 @@ def flat_outputs(outputs: object) -> Leaves:
 class RankContext:
     """What a rank knows of itself."""
 
-    job: Job
+    job: RunJob
     rank: int
     world_size: int
     device: torch.device
@@ -39,7 +39,7 @@ class RankContext:
     @property
     def shares_gpus(self) -> bool:
         """True where two ranks have the same GPU, so that what each measures alone must be measured in turn."""
-        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
+        return self.job.shares_gpus
 
     def barrier(self) -> None:
         """Wait for all ranks."""

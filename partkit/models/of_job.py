@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from partkit.data.job import Job
+from partkit.data.job import ModelJob
 from partkit.data.model import ModelSpec
 from partkit.errors import MismatchError
 from partkit.models.capture import Capture, capture
@@ -16,12 +16,12 @@ from partkit.models.sources import load_model
 from partkit.models.sources.loaded import LoadedModel
 
 
-def load_job_model(job: Job) -> LoadedModel:
+def load_job_model(job: ModelJob) -> LoadedModel:
     """The job's model, without weights."""
     return load_model(job.model, allow_code=job.allow_code)
 
 
-def capture_job_model(job: Job, loaded: LoadedModel) -> Capture:
+def capture_job_model(job: ModelJob, loaded: LoadedModel) -> Capture:
     """The job's model as a graph. Raises :class:`MismatchError` when it is not the one that was planned."""
     captured = capture(loaded)
     planned, found = job.model.structure_sha256, captured.spec.structure_sha256

@@ -1,10 +1,7 @@
 """Start ranks, give them orders, collect their answers and, when one fails, say which and why.
 
 Ranks are forked from a server that has imported torch (:mod:`partkit.ranks.fork_client`). The parent holds a TCPStore
-on a port that the system chose; orders and answers travel through it as JSON:
-
-    parent   set command/0 {"action": "load"}           ... set command/1 {"action": "run"} ...
-    rank r   wait command/0 . load . set reply/0/r {..}  ... wait command/1 ...
+on a port that the system chose; orders and replies travel through it (:mod:`partkit.ranks.mailbox`).
 """
 
 from __future__ import annotations
@@ -16,20 +13,19 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Generic, Protocol, Self
 
 import torch.distributed as dist
-from torch._C._distributed_c10d import Store, TCPStore
+from torch._C._distributed_c10d import TCPStore
 
-from partkit.data.job import Job
+from partkit.data.job import JobT
+from partkit.data.orders import Order, ReplyT, Stop
 from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
 from partkit.ranks.fork_client import Process, fork
-
-Reply = dict[str, Any]
+from partkit.ranks.mailbox import Mailbox, Posted
 
 _POLL_S = 0.05
 _STOP_S = 10
@@ -52,26 +48,26 @@ class Failure:
     """True where the rank's device had no memory left."""
 
 
-class Ranks(Protocol):
+class Ranks(Protocol[JobT]):
     """Ranks that take orders, however they were started."""
 
-    job: Job
+    job: JobT
 
-    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
-        """Give all ranks an order and return their answers by rank."""
+    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+        """Give all ranks an order and return their replies by rank."""
 
 
-class RankGroup:
+class RankGroup(Generic[JobT]):
     """The ranks of one job, started on this host; a context manager that leaves nothing running.
 
     Their logs go with them unless an error refers to them.
     """
 
-    def __init__(self, job: Job, *, port: int | None = None) -> None:
+    def __init__(self, job: JobT, *, port: int | None = None) -> None:
         self.job = job
         self._store = _open_store(port)
         self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
-        self._num_calls = 0
+        self._mailbox = Mailbox(self._store)
         (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         self._processes = self._start()
         """By rank; empty once the group has ended."""
@@ -87,39 +83,34 @@ class RankGroup:
             if kind is KeyboardInterrupt:
                 self.drop_logs()
 
-    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
-        """Give all ranks an order and return their answers by rank.
+    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+        """Give all ranks an order and return their replies by rank.
 
         Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
         (the job's ``timeout_s`` by default), and :class:`UnsupportedError` where a rank said that it cannot
         run the model.
         """
-        number = self.post(action, **payload)
-        return self.collect(number, timeout_s=timeout_s)
+        return self.collect(self.post(order), timeout_s=timeout_s)
 
-    def post(self, action: str, **payload: Any) -> int:
-        """Give all ranks an order without waiting; returns its number for :meth:`collect`."""
-        number = self._num_calls
-        self._store.set(f"command/{number}", json.dumps({"action": action, **payload}))
-        self._num_calls += 1
-        return number
+    def post(self, order: Order[ReplyT]) -> Posted[ReplyT]:
+        """Give all ranks an order without waiting; :meth:`collect` has the replies."""
+        return self._mailbox.post(order)
 
-    def collect(self, number: int, *, timeout_s: float | None = None) -> list[Reply]:
-        """The answers to an order, by rank."""
-        keys = [f"reply/{number}/{rank}" for rank in range(self.job.num_ranks)]
+    def collect(self, posted: Posted[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+        """The replies to an order, by rank; raises as :meth:`call` does."""
+        ranks = range(self.job.num_ranks)
         limit = self.job.timeout_s if timeout_s is None else timeout_s
         deadline = time.monotonic() + limit
-        while not self._store.check(keys):
+        while late := self._mailbox.unanswered(posted, ranks):
             self.raise_if_failed()
             if time.monotonic() > deadline:
-                late = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
                 self.kill()
                 raise RankFailedError(
-                    f"{_ranks(late)} of {self.job.executor} gave no answer within {limit:.0f} s and was stopped",
+                    f"{_ranks(late)} of {self.job.label} gave no answer within {limit:.0f} s and was stopped",
                     hint=f"see the log in {self.log_dir}",
                 )
             time.sleep(_POLL_S)
-        return [json.loads(self._store.get(key)) for key in keys]
+        return self._mailbox.replies(posted, ranks)
 
     def raise_if_failed(self) -> None:
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
@@ -139,7 +130,7 @@ class RankGroup:
         """Tell the ranks to stop and don't wait: of several groups all can stop at once before each is closed."""
         if self._processes:
             with contextlib.suppress(dist.DistError):
-                self.post("stop")
+                self.post(Stop())
 
     def close(self) -> None:
         """Ask the ranks to stop; end those that have not after a few seconds."""
@@ -175,7 +166,8 @@ class RankGroup:
 
     def _environment(self, rank: int) -> dict[str, str]:
         world, threads = str(self.job.num_ranks), str(self.job.threads)
-        apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self._shares_a_gpu() else {}
+        # NCCL takes two ranks of one host on one GPU for a mistake
+        apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self.job.shares_gpus else {}
         return apart | {
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
@@ -187,10 +179,6 @@ class RankGroup:
             "MKL_NUM_THREADS": threads,
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         }
-
-    def _shares_a_gpu(self) -> bool:
-        """True where NCCL would refuse the group: it takes two ranks of one host on one GPU for a mistake."""
-        return self.job.device == "cuda" and len(set(self.job.devices)) < len(self.job.devices)
 
     def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
         where = f"the log is in {self.log_dir}"
@@ -213,11 +201,11 @@ class RankGroup:
 
     def _describe(self, rank: int) -> str:
         device = "cpu" if self.job.device == "cpu" else f"cuda:{self.job.devices[rank]}"
-        return f"rank {rank} of {self.job.num_ranks} ({self.job.executor} on {device})"
+        return f"rank {rank} of {self.job.num_ranks} ({self.job.label} on {device})"
 
     def _activity(self, rank: int) -> str:
-        key = f"status/{rank}"
-        return f" during '{self._store.get(key).decode()}'" if self._store.check([key]) else " while starting"
+        doing = self._mailbox.doing(rank)
+        return " while starting" if doing is None else f" during '{doing}'"
 
 
 def write_failure(log_dir: Path, failure: Failure) -> None:
@@ -228,21 +216,6 @@ def write_failure(log_dir: Path, failure: Failure) -> None:
 def read_failures(log_dir: Path) -> list[Failure]:
     """What failing ranks wrote."""
     return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
-
-
-def serve(store: Store, rank: int, handle: Callable[[str, Reply], Reply]) -> None:
-    """Answer orders until ``stop``; what a rank does all its life."""
-    number = 0
-    while True:
-        key = f"command/{number}"
-        store.wait([key], timedelta(days=7))
-        command = json.loads(store.get(key))
-        action = command.pop("action")
-        if action == "stop":
-            return
-        store.set(f"status/{rank}", action)
-        store.set(f"reply/{number}/{rank}", json.dumps(handle(action, command)))
-        number += 1
 
 
 def connect(timeout_s: float) -> TCPStore:

@@ -5,17 +5,16 @@ torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run PLAN
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import timedelta
-from typing import Any
 
 from torch._C._distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from partkit.data.job import Job
+from partkit.data.job import RunJob
+from partkit.data.orders import Order, ReplyT, Stop
 from partkit.errors import UsageError
-from partkit.ranks.group import Reply, serve
+from partkit.ranks.mailbox import Mailbox, serve
 from partkit.ranks.rank import Rank, end_with_parent
 
 
@@ -27,27 +26,24 @@ def is_one_host() -> bool:
 class LaunchedGroup:
     """All ranks as rank 0 sees them: the same calls as a :class:`RankGroup`."""
 
-    def __init__(self, job: Job, own_rank: Rank, store: Store) -> None:
-        self.job, self._own_rank, self._store, self._num_calls = job, own_rank, store, 0
+    def __init__(self, job: RunJob, own_rank: Rank, store: Store) -> None:
+        self.job, self._own_rank, self._mailbox = job, own_rank, Mailbox(store)
 
-    def call(self, action: str, *, timeout_s: float | None = None, **payload: Any) -> list[Reply]:
-        """Give all ranks an order, keep it too, and return all answers by rank."""
-        number = self._num_calls
-        self._num_calls += 1
-        self._store.set(f"command/{number}", json.dumps({"action": action, **payload}))
-        own = self._own_rank.handle(action, payload)
-        keys = [f"reply/{number}/{rank}" for rank in range(1, self.job.num_ranks)]
-        if keys:
-            self._store.wait(keys, timedelta(seconds=timeout_s or self.job.timeout_s))
-        return [own, *(json.loads(self._store.get(key)) for key in keys)]
+    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+        """Give all ranks an order, keep it too, and return all replies by rank."""
+        posted = self._mailbox.post(order)
+        own = self._own_rank.obey(order)
+        others = range(1, self.job.num_ranks)
+        self._mailbox.wait(posted, others, timeout_s or self.job.timeout_s)
+        return [own, *self._mailbox.replies(posted, others)]
 
     def stop(self) -> None:
         """Let the other ranks end, then release this one's part."""
-        self._store.set(f"command/{self._num_calls}", json.dumps({"action": "stop"}))
+        self._mailbox.post(Stop())
         self._own_rank.close()
 
 
-def join(job: Job) -> LaunchedGroup | None:
+def join(job: RunJob) -> LaunchedGroup | None:
     """Be a rank of the job: the group on rank 0; on others serve until told to stop, then None.
 
     Raises :class:`UsageError` where the launch has not as many ranks as the plan.
@@ -65,6 +61,6 @@ def join(job: Job) -> LaunchedGroup | None:
     orders = PrefixStore("orders", store)
     if rank == 0:
         return LaunchedGroup(job, own_rank, orders)
-    serve(orders, rank, own_rank.handle)
+    serve(orders, rank, own_rank.obey)
     own_rank.close()
     return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from partkit.data.job import DeviceType, Job, LoopGraph
+from partkit.data.job import DeviceType, LoopGraph, RunJob
 from partkit.data.plan import NO_EXECUTOR, Plan
 from partkit.errors import MachineError, MismatchError, UsageError
 from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, ON_STAGES, require_executor
@@ -47,7 +47,7 @@ class RunOptions:
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
 
-def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
+def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     _require_runnable(plan, executor)
     require_executor(executor, allow_code=options.allow_code)
@@ -68,9 +68,8 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> Job:
         hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
         rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
         layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
-    return Job(
+    return RunJob(
         executor=executor,
-        model=plan.model,
         sizes=dict(options.sizes),
         plan=plan,
         device=device,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from partkit.data.orders import Load
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
 from partkit.data.result import Check, Comparison
@@ -183,7 +184,7 @@ def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: con
     if contender.group is None and contender.status == "ok":
         with _failures_noted(contender):
             contender.group = stack.enter_context(RankGroup(job_of(plan, contender.name, run_options)))
-            contender.loading = contender.group.post("load")
+            contender.loading = contender.group.post(Load())
 
 
 def _load(contender: Contender, reference: Path) -> None:
@@ -195,9 +196,9 @@ def _load(contender: Contender, reference: Path) -> None:
         assert group is not None
         assert contender.loading is not None
         loaded = group.collect(contender.loading)
-        for text in dict.fromkeys(text for reply in loaded for text in reply["warnings"]):
+        for text in dict.fromkeys(text for reply in loaded for text in reply.warnings):
             contender.add_note(text)
-        contender.num_own = group.job.num_ranks if loaded[0]["data_parallel"] else 1
+        contender.num_own = group.job.num_ranks if loaded[0].is_data_parallel else 1
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
         if not contender.check.passed:
             contender.status, contender.reason = "invalid", _difference(contender.check)

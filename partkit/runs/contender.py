@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from partkit.data.job import RunJob
+from partkit.data.orders import RunItems
+from partkit.data.replies import DeviceUse, ItemsRun, Loaded
 from partkit.data.result import Check, Row
-from partkit.ranks.group import RankGroup, Reply
+from partkit.ranks.group import RankGroup
+from partkit.ranks.mailbox import Posted
 from partkit.runs.rates import latencies, overall_rate
 from partkit.runs.statistics import bootstrap_ci95, percentile
 
@@ -21,9 +25,9 @@ class Contender:
     """One executor in the comparison and what has been seen of it so far."""
 
     name: str
-    group: RankGroup | None = None
-    loading: int | None = None
-    """Number of the order to load."""
+    group: RankGroup[RunJob] | None = None
+    loading: Posted[Loaded] | None = None
+    """The order to load."""
     status: Literal["ok", "unsupported", "failed", "invalid"] = "ok"
     reason: str | None = None
     ran_out_of_memory: bool = False
@@ -35,7 +39,7 @@ class Contender:
     """In each run of a round."""
     rates: list[float] = field(default_factory=list)
     latencies_s: list[float] = field(default_factory=list)
-    runs: list[list[Reply]] = field(default_factory=list)
+    runs: list[list[ItemsRun]] = field(default_factory=list)
     """Replies by rank, of each round."""
 
     @property
@@ -46,15 +50,15 @@ class Contender:
     def run(self, items: int) -> float:
         """One run of ``items``, not kept: samples/s."""
         assert self.group is not None
-        return overall_rate(self.group.call("run", items=items), self.group.job)[0]
+        return overall_rate(self.group.call(RunItems(num_items=items)), self.group.job)[0]
 
     def take_turn(self, latency_items: int) -> None:
         """One round: a run with all devices busy, then items one at a time."""
         assert self.group is not None
-        runs = self.group.call("run", items=self.items)
+        runs = self.group.call(RunItems(num_items=self.items))
         self.rates.append(overall_rate(runs, self.group.job)[0])
         self.runs.append(runs)
-        self.latencies_s.extend(latencies(self.group.call("run", items=latency_items, one_at_a_time=True)))
+        self.latencies_s.extend(latencies(self.group.call(RunItems(num_items=latency_items, one_at_a_time=True))))
 
     def start_anew(self) -> None:
         """Forget all that was seen of it, for another sitting."""
@@ -78,8 +82,8 @@ def row_of(contender: Contender) -> Row:
     num_ranks = contender.group.job.num_ranks
     by_rank = [[runs[rank] for runs in contender.runs] for rank in range(num_ranks)]
     rate = statistics.median(contender.rates)
-    each_returns = num_ranks > 1 and all(run["finished"] for runs in contender.runs for run in runs)
-    devices = _by_device([use for runs in by_rank for use in zip(*(run["uses"] for run in runs), strict=True)])
+    each_returns = num_ranks > 1 and all(run.num_finished for runs in contender.runs for run in runs)
+    devices = _by_device([use for runs in by_rank for use in zip(*(run.uses for run in runs), strict=True)])
     return Row(
         executor=contender.name,
         status=contender.status,
@@ -88,12 +92,18 @@ def row_of(contender: Contender) -> Row:
         ci95=bootstrap_ci95(contender.rates),
         per_rank_samples_per_s=rate / num_ranks if each_returns else None,
         latency_p50_s=percentile(contender.latencies_s, 0.5) if len(contender.latencies_s) >= MIN_LATENCIES else None,
-        gpu_util_max=tuple(max(seen) for uses in devices if (seen := _known(uses, "gpu_util_max"))),
-        gpu_util_mean=tuple(statistics.fmean(seen) for uses in devices if (seen := _known(uses, "gpu_util_mean"))),
-        peak_bytes=tuple(sum(max(use["peak_bytes"] for use in rounds) for rounds in uses) for uses in devices),
+        gpu_util_max=tuple(
+            max(seen) for uses in devices if (seen := _known(use.gpu_util_max for rounds in uses for use in rounds))
+        ),
+        gpu_util_mean=tuple(
+            statistics.fmean(seen)
+            for uses in devices
+            if (seen := _known(use.gpu_util_mean for rounds in uses for use in rounds))
+        ),
+        peak_bytes=tuple(sum(max(use.peak_bytes for use in rounds) for rounds in uses) for uses in devices),
         max_abs_diff=contender.check.max_abs_diff,
         tolerance=contender.check.tolerance,
-        busy=tuple(statistics.fmean(run["busy"] for run in runs) for runs in by_rank),
+        busy=tuple(statistics.fmean(run.busy for run in runs) for runs in by_rank),
         note=contender.note,
     )
 
@@ -101,24 +111,24 @@ def row_of(contender: Contender) -> Row:
 def throttles(contenders: Sequence[Contender]) -> set[str]:
     """Why clocks were held down during the rounds, as ``cuda:0: power brake``."""
     return {
-        f"{use['device']}: {reason}"
+        f"{use.device}: {reason}"
         for contender in contenders
         for runs in contender.runs
         for run in runs
-        for use in run["uses"]
-        for reason in use.get("throttled_by", ())
+        for use in run.uses
+        for reason in use.throttled_by
     }
 
 
-def _by_device(uses: Sequence[Sequence[Reply]]) -> list[list[Sequence[Reply]]]:
+def _by_device(uses: Sequence[Sequence[DeviceUse]]) -> list[list[Sequence[DeviceUse]]]:
     """What ranks used, each over the rounds, by device: several ranks may share a GPU; on the CPU each stands alone."""
-    by_device: dict[str | int, list[Sequence[Reply]]] = {}
+    by_device: dict[str | int, list[Sequence[DeviceUse]]] = {}
     for place, rounds in enumerate(uses):
-        name = rounds[0]["device"]
+        name = rounds[0].device
         by_device.setdefault(place if name == "cpu" else name, []).append(rounds)
     return list(by_device.values())
 
 
-def _known(uses: Sequence[Sequence[Reply]], key: str) -> list[float]:
-    """One device's figures of the rounds that were long enough for NVML to see."""
-    return [use[key] for rounds in uses for use in rounds if use[key] is not None]
+def _known(figures: Iterable[float | None]) -> list[float]:
+    """A device's figures of the rounds that were long enough for NVML to see."""
+    return [figure for figure in figures if figure is not None]

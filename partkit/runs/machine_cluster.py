@@ -6,14 +6,16 @@ import itertools
 import os
 import socket
 import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from partkit.data.cache import find_kept, kept_path
 from partkit.data.cluster import Cluster, Device, Link, PairLink
 from partkit.data.document import digest
-from partkit.data.job import DeviceType, Job
-from partkit.data.model import ModelSpec
+from partkit.data.job import DeviceType, LinksJob
+from partkit.data.orders import MeasureLinks
 from partkit.data.progress import Progress, silent
+from partkit.data.replies import LinksMeasured
 from partkit.data.units import significant
 from partkit.machine.devices import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
 from partkit.machine.environment import package_version
@@ -53,10 +55,11 @@ def machine_cluster(
 
 def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
     provenance: dict[str, Any] = {"host": socket.gethostname(), "threads": threads}
-    job = Job(executor="links", model=ModelSpec(), device=kind, devices=tuple(range(count)), threads=threads)
+    job = LinksJob(device=kind, devices=tuple(range(count)), threads=threads)
     with RankGroup(job) as group:
-        replies = group.call("links")
-    links = _fit(replies[0]["seconds"] if count == 2 else _joined(replies), count)
+        replies = group.call(MeasureLinks())
+    # of a link both ends tell, and the last one counts; of two ranks the first
+    links = _fit(_one_way_s(replies[:1] if count == 2 else replies), count)
     typical = _typical(links)
     if kind == "cpu":
         memory = host_memory_bytes()
@@ -69,25 +72,22 @@ def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
             provenance=provenance,
         )
     devices = tuple(
-        Device(name=f"gpu{index}", type="cuda", memory_bytes=reply["memory_bytes"])
-        for index, reply in enumerate(replies)
+        Device(name=f"gpu{index}", type="cuda", memory_bytes=reply.memory_bytes) for index, reply in enumerate(replies)
     )
-    provenance["devices"] = [reply["name"] for reply in replies]
+    provenance["devices"] = [reply.device_name for reply in replies]
     return Cluster(name="this machine", devices=devices, link=typical, links=tuple(links), provenance=provenance)
 
 
-def _joined(replies: list[dict[str, Any]]) -> dict[str, list[float]]:
-    joined: dict[str, list[float]] = {}
-    for reply in replies:
-        joined |= reply["seconds"]
-    return joined
+def _one_way_s(replies: Sequence[LinksMeasured]) -> dict[tuple[int, int], tuple[float, ...]]:
+    """Seconds by pair of ranks, the lower one first."""
+    return {link.ranks: link.one_way_s for reply in replies for link in reply.links}
 
 
-def _fit(seconds_by_pair: dict[str, list[float]], count: int) -> list[PairLink]:
+def _fit(one_way_s: Mapping[tuple[int, int], Sequence[float]], count: int) -> list[PairLink]:
     links = []
     for source, target in itertools.permutations(range(count), 2):
-        low, high = sorted((source, target))
-        latency_s, bytes_per_s = (significant(figure, _DIGITS) for figure in fit_link(seconds_by_pair[f"{low}-{high}"]))
+        one_way = one_way_s[min(source, target), max(source, target)]
+        latency_s, bytes_per_s = (significant(figure, _DIGITS) for figure in fit_link(one_way))
         links.append(PairLink(source=source, target=target, latency_s=latency_s, bytes_per_s=bytes_per_s))
     return links
 

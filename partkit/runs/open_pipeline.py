@@ -21,7 +21,8 @@ from typing import Any, Self
 
 import torch
 
-from partkit.data.job import Job
+from partkit.data.job import RunJob
+from partkit.data.orders import Load, OpenStream, ServeStream
 from partkit.data.places import Place, places
 from partkit.data.plan import Plan
 from partkit.errors import RankFailedError, UsageError
@@ -63,8 +64,7 @@ def open_pipeline(
 class Pipeline:
     """The ranks of a plan, ready for items; made by :func:`open_pipeline`."""
 
-    def __init__(self, job: Job, max_in_flight: int | None = None) -> None:
-        assert job.plan is not None
+    def __init__(self, job: RunJob, max_in_flight: int | None = None) -> None:
         self._job, self._places = job, places(job.plan, job.host_by_place)
         self._num_slots = max_in_flight or job.num_slots * (len(self._places) + 1)
         if self._num_slots < 1:
@@ -73,7 +73,7 @@ class Pipeline:
         self._is_open, self._is_mapping, self._has_token = True, False, False
         self._group = RankGroup(job)
         try:
-            loading = self._group.post("load")
+            loading = self._group.post(Load())
             captured = capture_job_model(job, load_job_model(job))  # meanwhile, for the structure of items
             self.form = ItemForm(captured)
             """What items and outputs look like."""
@@ -212,14 +212,13 @@ class Pipeline:
             self._go = [TokenWriter(folder / f"go-{place.index}", waits=False) for place in self._places]
             returning = self._returning_places()
             self._done = [TokenReader(folder / f"done-{place.index}", waits=False) for place in returning]
-            self._group.call("open_stream", folder=str(folder), num_slots=self._num_slots)
+            self._group.call(OpenStream(folder=str(folder), num_slots=self._num_slots))
         finally:
             shutil.rmtree(folder)
-        self._order = self._group.post("stream")
+        self._order = self._group.post(ServeStream())
 
     def _returning_places(self) -> list[Place]:
         """The places that return the model's output, by replica."""
-        assert self._job.plan is not None
         last = self._job.plan.stage_by_node[self.form.output_node]
         return [place for place in self._places if place.stage == last]
 

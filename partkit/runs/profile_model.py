@@ -13,8 +13,9 @@ from torch import nn
 
 from partkit.data.cache import find_kept, keep_profile, kept_path
 from partkit.data.document import digest
-from partkit.data.job import Job
+from partkit.data.job import ProfileJob
 from partkit.data.model import ModelSpec
+from partkit.data.orders import CaptureModel, ProfileModel
 from partkit.data.profile import Profile, ProfiledDevice
 from partkit.data.progress import Progress, silent
 from partkit.errors import UsageError
@@ -56,7 +57,7 @@ def profile_model(
     spec = _spec_of(model, example_inputs, example_kwargs)
     if analytic is not None:
         return _analytic_profile(spec, nominal_device(analytic), tell)
-    job = Job(executor="profile", model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
+    job = ProfileJob(model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
     key = _profile_key(job)
     if key is not None and not refresh:
         known = find_kept(Profile, key)
@@ -65,8 +66,8 @@ def profile_model(
     tell(f"Profiling {spec.source}", 0, 1)
     with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         path = Path(folder) / "profile.json"
-        group.call("prepare")
-        group.call("profile", path=str(path))
+        group.call(CaptureModel())
+        group.call(ProfileModel(path=str(path)))
         profile = Profile.load(path)
     tell(f"Profiling {spec.source}", 1, 1)
     keep_profile(profile)
@@ -108,7 +109,7 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
     return profile
 
 
-def _profile_key(job: Job) -> str | None:
+def _profile_key(job: ProfileJob) -> str | None:
     if job.model.source.startswith(_UNCACHED):
         return None
     versions = [package_version(package) for package in ("torch", "transformers", "timm", "partkit")]

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from partkit.data.job import Job
+from partkit.data.job import RunJob
+from partkit.data.orders import CheckOutputs, DescribeEnvironment, Load, RunItems, TimeStages, WriteReference
 from partkit.data.places import places
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
+from partkit.data.replies import ItemsRun, Loaded, OutputDifference
 from partkit.data.result import Check, Latency, RankUse, RunResult, StageTime
 from partkit.data.units import format_seconds
 from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.fork_client import started_by_launcher
-from partkit.ranks.group import RankGroup, Ranks, Reply
+from partkit.ranks.group import RankGroup, Ranks
 from partkit.ranks.launched import is_one_host, join
 from partkit.ranks.run_options import P95_ITEMS, RunOptions, job_of
 from partkit.runs.rates import latencies, overall_rate
@@ -34,7 +36,6 @@ TF32_TOLERANCE = 1e-2
 _DRIFT = 0.15
 """Share by which stage and rate may both differ from what was planned before the profile is called in doubt."""
 
-_USE_KEYS = ("device", "gpu_util_mean", "gpu_util_max", "throttled_by", "peak_bytes")
 _CHECKED_ITEMS = 12
 """Enough for every slot of two replicas to be used again: what would overwrite an item early shows then."""
 _LONG_RUN = 20_000
@@ -65,12 +66,12 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
         return _drive(own, plan, options, tell, can_check=True)
 
 
-def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
+def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
     """The steps of a run, on ranks that are there."""
     with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         reference = make_reference(group.job, Path(folder), tell) if options.check and can_check else None
         tell("Loading stages", 1, 4)
-        result = drive_loaded(group, plan, options, group.call("load"), reference, tell)
+        result = drive_loaded(group, plan, options, group.call(Load()), reference, tell)
     if options.check and not can_check:
         told = "outputs were not checked: the ranks are on several hosts"
         return result.model_copy(update={"warnings": (*result.warnings, told)})
@@ -78,10 +79,10 @@ def _drive(group: Ranks, plan: Plan, options: RunOptions, tell: Progress, *, can
 
 
 def drive_loaded(
-    group: Ranks,
+    group: Ranks[RunJob],
     plan: Plan,
     options: RunOptions,
-    loaded: Sequence[Reply],
+    loaded: Sequence[Loaded],
     reference: Path | None,
     tell: Progress = silent,
 ) -> RunResult:
@@ -90,11 +91,11 @@ def drive_loaded(
     check = check_outputs(group, reference, at_once=items_at_once(loaded))
     tell("Measuring", 3, 4)
     measured = measure_group(group, options, reference)
-    check = _worse(check, judged([run["sample"] for run in measured.runs if "sample" in run], group.job))
+    check = _worse(check, judged([run.sample for run in measured.runs], group.job))
     tell("Measuring", 4, 4)
-    environment = group.call("environment")[0] | {"command": describe_environment()["command"]}
+    environment = group.call(DescribeEnvironment())[0].environment | {"command": describe_environment()["command"]}
     environment |= describe_gpus() if group.job.device == "cuda" else {}
-    warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply["warnings"] for reply in loaded))]
+    warnings = [*_warnings(plan, group.job, measured), *itertools.chain(*(reply.warnings for reply in loaded))]
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return _result(plan, group.job, check, measured, environment, warnings)
@@ -103,50 +104,53 @@ def drive_loaded(
 # --- the steps of a run -------------------------------------------------------------------------------------
 
 
-def make_reference(job: Job, folder: Path, tell: Progress = silent) -> Path:
+def make_reference(job: RunJob, folder: Path, tell: Progress = silent) -> Path:
     """Outputs of the unsplit model for the checked items, written to a file in ``folder`` by a process of its own."""
     tell("Running the unsplit model", 0, 4)
     with RankGroup(unsplit_job(job)) as group:
-        group.call("load")
+        group.call(Load())
         return write_reference(group, folder)
 
 
-def unsplit_job(job: Job) -> Job:
+def unsplit_job(job: RunJob) -> RunJob:
     """The order for one rank that runs the unsplit model, on the job's first device."""
     return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
 
 
-def write_reference(single: RankGroup, folder: Path) -> Path:
+def write_reference(single: RankGroup[RunJob], folder: Path) -> Path:
     """Outputs for each distinct input, by a loaded group of the unsplit model."""
     path = folder / "reference.safetensors"
-    single.call("reference", items=single.job.num_inputs, path=str(path))
+    single.call(WriteReference(num_items=single.job.num_inputs, path=str(path)))
     return path
 
 
-def items_at_once(loaded: Sequence[Reply]) -> int:
+def items_at_once(loaded: Sequence[Loaded]) -> int:
     """Items that the ranks' launches take, by what they told when they were loaded."""
-    return max(int(reply["items_at_once"]) for reply in loaded)
+    return max(reply.items_at_once for reply in loaded)
 
 
-def check_outputs(group: Ranks, reference: Path | None, *, at_once: int = 1) -> Check:
+def check_outputs(group: Ranks[RunJob], reference: Path | None, *, at_once: int = 1) -> Check:
     """Compare a group's outputs with the reference's; ``at_once`` items fill a launch."""
     if reference is None:
         return judged([], group.job)
-    return judged(group.call("check", items=max(_CHECKED_ITEMS, at_once), path=str(reference)), group.job, ran=True)
+    replies = group.call(CheckOutputs(num_items=max(_CHECKED_ITEMS, at_once), reference=str(reference)))
+    return judged([reply.difference for reply in replies], group.job, ran=True)
 
 
-def judged(replies: Sequence[Reply], job: Job, *, ran: bool = False) -> Check:
-    """What ranks told of their outputs, against what the model's precision allows; ``ran``: some must have told."""
+def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: bool = False) -> Check:
+    """Combine ranks' output differences into a check, by what the model's precision allows.
+
+    None stands for a rank that returned nothing; ``ran``: some rank must have returned something.
+    """
     spec = job.model
     allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
-    told = [reply for reply in replies if "matches" in reply]
+    told = [each for each in differences if each is not None]
     if not told:
         return Check(max_abs_diff=None, tolerance=allowed, passed=False if ran else None)
-    largest = max(reply["max_abs"] for reply in told)
-    tolerance = allowed * max(1.0, largest)
-    differences = [reply["max_abs_diff"] for reply in told]
-    worst = None if None in differences else max(differences)
-    passed = all(reply["matches"] for reply in told) and worst is not None and worst <= tolerance
+    tolerance = allowed * max(1.0, *(each.max_abs for each in told))
+    finite = [each.max_abs_diff for each in told if each.max_abs_diff is not None]
+    worst = max(finite) if len(finite) == len(told) else None
+    passed = all(each.matches for each in told) and worst is not None and worst <= tolerance
     return Check(max_abs_diff=worst, tolerance=tolerance, passed=passed)
 
 
@@ -165,42 +169,47 @@ class Measured:
 
     stage_s: dict[int, float]
     """Seconds by place."""
-    runs: list[Reply]
+    runs: list[ItemsRun]
     items: int
     samples_per_s: float
     steady_per_s: float
     latencies_s: list[float]
 
 
-def measure_group(group: Ranks, options: RunOptions, reference: Path | None = None) -> Measured:
+def measure_group(group: Ranks[RunJob], options: RunOptions, reference: Path | None = None) -> Measured:
     """Stage times, a warm-up that also sets the number of items, the timed run, then single items."""
-    replies = group.call("stage")
-    stage_s = {int(place): seconds for reply in replies for place, seconds in reply["seconds"].items()}
-    rate = overall_rate(group.call("run", items=_WARM_ITEMS), group.job)[0]
+    replies = group.call(TimeStages())
+    stage_s = {place: seconds for reply in replies for place, seconds in reply.seconds_by_place.items()}
+    rate = overall_rate(group.call(RunItems(num_items=_WARM_ITEMS)), group.job)[0]
     if options.rate_per_s is not None:
         return _measure_at_rate(group, options, options.rate_per_s, stage_s)
     items = options.items or max(_MIN_ITEMS, math.ceil(rate * (options.seconds or _SECONDS) / group.job.fed.batch))
-    # an odd step goes round all the distinct inputs
-    sample = range(items - 1, -1, -(items // _SAMPLE | 1)) if items >= _LONG_RUN and reference else ()
-    runs = group.call("run", items=items, sample=list(sample), path=str(reference))
+    order = RunItems(num_items=items)
+    if items >= _LONG_RUN and reference is not None:
+        # an odd step goes round all the distinct inputs
+        sample = tuple(range(items - 1, -1, -(items // _SAMPLE | 1)))
+        order = RunItems(num_items=items, sample=sample, reference=str(reference))
+    runs = group.call(order)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = options.items or items if options.mode == "latency" else min(options.latency_items, items)
-    single = group.call("run", items=num_single, one_at_a_time=True)
+    single = group.call(RunItems(num_items=num_single, one_at_a_time=True))
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(single))
 
 
-def _measure_at_rate(group: Ranks, options: RunOptions, rate_per_s: float, stage_s: dict[int, float]) -> Measured:
+def _measure_at_rate(
+    group: Ranks[RunJob], options: RunOptions, rate_per_s: float, stage_s: dict[int, float]
+) -> Measured:
     """Items that arrive as a Poisson process; their latency counts from the arrival, queueing included."""
     per_s = rate_per_s / group.job.fed.batch
     items = options.items or max(_MIN_ITEMS, math.ceil(per_s * (options.seconds or _SECONDS)))
-    runs = group.call("run", items=items, rate_per_s=per_s)
+    runs = group.call(RunItems(num_items=items, rate_per_s=per_s))
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(runs))
 
 
 def _result(
     plan: Plan,
-    job: Job,
+    job: RunJob,
     check: Check,
     measured: Measured,
     environment: dict[str, Any],
@@ -254,13 +263,14 @@ def _stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, .
     )
 
 
-def rank_uses(rank: int, run: Reply) -> list[RankUse]:
+def rank_uses(rank: int, run: ItemsRun) -> list[RankUse]:
     """One rank's part of a run result, by device that it computes on."""
-    own = {"rank": rank, "busy": run["busy"], "host_peak_bytes": run["host_peak_bytes"]}
-    return [RankUse(**own, **{key: use[key] for key in _USE_KEYS}) for use in run["uses"]]
+    return [
+        RankUse(rank=rank, busy=run.busy, host_peak_bytes=run.host_peak_bytes, **use.model_dump()) for use in run.uses
+    ]
 
 
-def _warnings(plan: Plan, job: Job, measured: Measured) -> list[str]:
+def _warnings(plan: Plan, job: RunJob, measured: Measured) -> list[str]:
     told = []
     needed, cores = job.num_ranks * job.threads, num_cores()
     if job.device == "cpu" and needed > cores:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from partkit.data.orders import Load, RunItems
 from partkit.data.plan import Plan
 from partkit.errors import UnsupportedError
 from partkit.executors import EXECUTORS
@@ -52,7 +53,7 @@ def test_an_executor_gives_the_outputs_of_the_reference(name: str, plan: Plan, r
 @pytest.mark.parametrize("name", REASONS)
 def test_an_executor_that_cannot_run_a_model_says_why(name: str, plan: Plan) -> None:
     with RankGroup(job_of(plan, name, OPTIONS)) as group, pytest.raises(UnsupportedError) as raised:
-        group.call("load")
+        group.call(Load())
     assert str(raised.value) == REASONS[name]
 
 
@@ -64,8 +65,8 @@ def test_the_library_s_own_pipeline_runs_plain_layers(tmp_path: Path) -> None:
 
 def assert_as_reference(name: str, plan: Plan, reference: Path) -> None:
     with RankGroup(job_of(plan, name, OPTIONS)) as group:
-        group.call("load")
+        group.call(Load())
         check = check_outputs(group, reference)
         assert check.passed, check
-        rate, _ = overall_rate(group.call("run", items=5), group.job)
+        rate, _ = overall_rate(group.call(RunItems(num_items=5)), group.job)
         assert rate > 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from partkit.data.job import Job
-from partkit.data.model import ModelSpec
+from partkit.data.job import LinksJob
+from partkit.data.orders import DescribeEnvironment
 from partkit.errors import RankFailedError
 from partkit.ranks import fork_client as processes
 from partkit.ranks.fork_client import ForkServer, Process
@@ -20,11 +20,11 @@ from partkit.ranks.group import RankGroup
 
 PARENT = """
 import time
-from partkit.data.job import Job
+from partkit.data.job import LinksJob
+from partkit.data.orders import DescribeEnvironment
 from partkit.ranks.group import RankGroup
-from partkit.data.model import ModelSpec
-group = RankGroup(Job(executor="links", model=ModelSpec(), devices=(0, 1)))
-group.call("environment")
+group = RankGroup(LinksJob(devices=(0, 1)))
+group.call(DescribeEnvironment())
 print(*group.pids().values(), flush=True)
 time.sleep(60)
 """
@@ -65,11 +65,11 @@ def test_a_killed_rank_tells_its_signal_and_the_server_goes_on(server: ForkServe
     code = server.start(Path("/nonexistent"), {"RANK": "0", "WORLD_SIZE": "1"}, Path(os.devnull))
     assert ended(code) == 1
     assert server.is_usable
-    with RankGroup(Job(executor="links", model=ModelSpec(), devices=(0,))) as group:
-        group.call("environment")
+    with RankGroup(LinksJob()) as group:
+        group.call(DescribeEnvironment())
         os.kill(group.pids()[0], signal.SIGKILL)
         with pytest.raises(RankFailedError, match="was ended by SIGKILL"):
-            group.call("environment")
+            group.call(DescribeEnvironment())
 
 
 def test_a_server_of_other_imports_is_not_used_again(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,8 @@ import time
 import psutil
 import pytest
 
-from partkit.data.job import Job
-from partkit.data.model import ModelSpec
+from partkit.data.job import LinksJob, RunJob
+from partkit.data.orders import DescribeEnvironment, Load, MeasureLinks
 from partkit.errors import MachineError, RankFailedError
 from partkit.ranks.group import RankGroup
 from tests.planned import plan_of
@@ -16,15 +16,16 @@ def is_running(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def links_job(num_ranks: int, **more: object) -> Job:
-    return Job(executor="links", model=ModelSpec(), devices=tuple(range(num_ranks)), **more)
+def links_job(num_ranks: int) -> LinksJob:
+    return LinksJob(devices=tuple(range(num_ranks)))
 
 
 def test_ranks_answer_in_order_and_end_with_the_group() -> None:
     with RankGroup(links_job(2)) as group:
-        replies = group.call("links")
+        replies = group.call(MeasureLinks())
         pids = group.pids()
-        assert [list(reply["seconds"]) for reply in replies] == [["0-1"], ["0-1"]]
+        assert [[link.ranks for link in reply.links] for reply in replies] == [[(0, 1)], [(0, 1)]]
+        assert [(reply.device_name, reply.memory_bytes) for reply in replies] == [("cpu", None)] * 2
         assert group.log_dir.exists()
     assert not any(is_running(pid) for pid in pids.values())
     assert not group.log_dir.exists(), "nothing failed, so that nobody reads the logs"
@@ -33,12 +34,12 @@ def test_ranks_answer_in_order_and_end_with_the_group() -> None:
 @pytest.mark.timed
 def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> None:
     with RankGroup(links_job(2)) as group:
-        group.call("environment")
+        group.call(DescribeEnvironment())
         pids = group.pids()
         os.kill(pids[1], signal.SIGKILL)
         began = time.monotonic()
         with pytest.raises(RankFailedError) as raised:
-            group.call("links")
+            group.call(MeasureLinks())
         assert time.monotonic() - began < 10
     assert raised.value.message == "rank 1 of 2 (links on cpu) was ended by SIGKILL during 'environment'"
     assert raised.value.hint == f"the log is in {group.log_dir}"
@@ -48,27 +49,27 @@ def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> N
 
 def test_a_rank_that_does_not_answer_in_time_is_stopped() -> None:
     with RankGroup(links_job(2)) as group:
-        group.call("environment")
+        group.call(DescribeEnvironment())
         pids = group.pids()
         os.kill(pids[0], signal.SIGSTOP)
         with pytest.raises(RankFailedError) as raised:
-            group.call("environment", timeout_s=1)
+            group.call(DescribeEnvironment(), timeout_s=1)
     assert raised.value.message == "rank 0 of links gave no answer within 1 s and was stopped"
     assert not any(is_running(pid) for pid in pids.values())
 
 
 def test_a_fault_inside_a_rank_names_rank_and_error() -> None:
     with RankGroup(links_job(1)) as group, pytest.raises(RankFailedError) as raised:
-        group.call("no such order")
-    assert raised.value.message == "rank 0 of 1 (links on cpu) failed: KeyError: 'no such order'"
+        group.call(Load())
+    assert raised.value.message == "rank 0 of 1 (links on cpu) failed: AssertionError: LinksWork takes no order 'load'"
 
 
 def test_a_fault_of_the_request_found_by_a_rank_keeps_its_message_and_exit_code() -> None:
     plan = plan_of("bert-tiny", 1)
     other = plan.model.model_copy(update={"structure_sha256": "0" * 64})
-    job = Job(executor="pipeline", model=other, plan=plan.model_copy(update={"model": other}))
+    job = RunJob(executor="pipeline", plan=plan.model_copy(update={"model": other}))
     with RankGroup(job) as group, pytest.raises(RankFailedError) as raised:
-        group.call("load")
+        group.call(Load())
     assert raised.value.exit_code == 2
     assert raised.value.message.startswith("the plan was made for another structure of bert-tiny (planned 000000000000")
     assert raised.value.message.endswith("re-plan with 'partkit plan bert-tiny'")
@@ -83,7 +84,7 @@ def test_a_port_in_use_is_told_with_its_number() -> None:
     assert raised.value.message == f"port {port} is in use on this machine"
 
 
-def interrupt(group: RankGroup) -> None:
+def interrupt(group: RankGroup[LinksJob]) -> None:
     """Ctrl-C while a rank is stuck in its work."""
     os.kill(group.pids()[0], signal.SIGSTOP)
     raise KeyboardInterrupt
@@ -92,7 +93,7 @@ def interrupt(group: RankGroup) -> None:
 @pytest.mark.timed
 def test_an_interrupted_group_ends_its_ranks_at_once_whatever_they_do() -> None:
     group = RankGroup(links_job(2))
-    group.call("environment")
+    group.call(DescribeEnvironment())
     pids = group.pids()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), group:

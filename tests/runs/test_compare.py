@@ -3,8 +3,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from partkit.data.job import Job
-from partkit.data.model import ModelSpec
+from partkit.data.job import LinksJob, RunJob
+from partkit.data.orders import DescribeEnvironment
 from partkit.data.result import Comparison, Row
 from partkit.errors import OutOfMemoryError, UsageError
 from partkit.ranks.group import RankGroup
@@ -21,8 +21,8 @@ TIMEOUT_S = 12.0
 
 @pytest.fixture(scope="module", autouse=True)
 def started_server() -> None:
-    with RankGroup(Job(executor="links", model=ModelSpec(), devices=(0,))) as group:
-        group.call("environment")
+    with RankGroup(LinksJob()) as group:
+        group.call(DescribeEnvironment())
 
 
 def row(executor: str, rate: float, *, latency: float = 0.1, peak: int = 100, spread: float = 0.0) -> Row:
@@ -124,7 +124,7 @@ def test_a_reference_that_does_not_fit_beside_the_executors_is_made_before_them(
 ) -> None:
     calls = []
 
-    def crowded(job: Job, folder: Path) -> Path:
+    def crowded(job: RunJob, folder: Path) -> Path:
         calls.append(num_rank_processes())
         if len(calls) == 1:
             raise OutOfMemoryError("CUDA out of memory")

@@ -1,39 +1,38 @@
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
-from partkit.data.job import Job
-from partkit.data.model import ModelSpec
+from partkit.data.job import RunJob
+from partkit.data.replies import DeviceUse, ItemsRun
 from partkit.data.result import Check
 from partkit.ranks.group import RankGroup
 from partkit.runs.contender import Contender, row_of, throttles
 from partkit.runs.run import rank_uses
+from tests.planned import plan_of
 
 
 class Group:
     """Stands in for the ranks of a job."""
 
     def __init__(self, num_ranks: int) -> None:
-        self.job = Job(executor="split", model=ModelSpec(), devices=tuple(range(num_ranks)))
+        self.job = RunJob(executor="split", plan=plan_of("bert-tiny", 2), devices=tuple(range(num_ranks)))
 
 
-def use(device: int, peak: int, utils: tuple[float, float] | None, *throttled_by: str) -> dict[str, Any]:
+def use(device: int, peak: int, utils: tuple[float, float] | None, *throttled_by: str) -> DeviceUse:
     mean, most = utils or (None, None)
-    return {
-        "device": f"cuda:{device}",
-        "gpu_util_mean": mean,
-        "gpu_util_max": most,
-        "throttled_by": throttled_by,
-        "peak_bytes": peak,
-    }
+    return DeviceUse(
+        device=f"cuda:{device}", gpu_util_mean=mean, gpu_util_max=most, throttled_by=throttled_by, peak_bytes=peak
+    )
 
 
-def reply(finished: int, *uses: dict[str, Any]) -> dict[str, Any]:
-    return {"finished": finished, "busy": 0.5, "host_peak_bytes": 7, "uses": list(uses)}
+def reply(finished: int, *uses: DeviceUse) -> ItemsRun:
+    return ItemsRun(
+        begin=0.0, end=1.0, busy=0.5, num_finished=finished, steady_per_s=None, uses=uses, host_peak_bytes=7
+    )
 
 
-def contender(num_ranks: int, *runs: list[dict[str, Any]], rates: list[float]) -> Contender:
-    made = Contender("split", group=cast("RankGroup", Group(num_ranks)), rates=rates, runs=list(runs))
+def contender(num_ranks: int, *runs: list[ItemsRun], rates: list[float]) -> Contender:
+    made = Contender("split", group=cast("RankGroup[RunJob]", Group(num_ranks)), rates=rates, runs=list(runs))
     made.check = Check(max_abs_diff=0.0, tolerance=1e-4, passed=True)
     made.latencies_s = [0.1] * 5
     return made
@@ -55,7 +54,7 @@ def test_ranks_that_share_a_device_are_one_device_s_memory_and_use() -> None:
     shared = [reply(0, use(0, 10, (50.0, 80.0))), reply(9, use(0, 20, (70.0, 90.0))), reply(9, use(1, 5, None))]
     row = row_of(contender(3, shared, rates=[1.0]))
     assert (row.peak_bytes, row.gpu_util_max, row.gpu_util_mean) == ((30, 5), (90.0,), (60.0,))
-    on_cpu = [reply(0, use(0, 10, None) | {"device": "cpu"}), reply(9, use(0, 20, None) | {"device": "cpu"})]
+    on_cpu = [reply(0, DeviceUse(device="cpu", peak_bytes=10)), reply(9, DeviceUse(device="cpu", peak_bytes=20))]
     assert row_of(contender(2, on_cpu, rates=[1.0])).peak_bytes == (10, 20)
 
 

@@ -48,7 +48,6 @@ class PipelineExecutor:
     """True where CUDA ranks send over NCCL even within a host."""
 
     def __init__(self, context: RankContext) -> None:
-        assert context.job.plan is not None
         self._context, self._job, self._plan = context, context.job, context.job.plan
         self._places = places(self._plan, self._job.host_by_place)
         self._mine = [place for place in self._places if place.rank == context.rank]

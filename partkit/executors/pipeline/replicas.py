@@ -17,7 +17,6 @@ class ReplicasExecutor(PipelineExecutor):
     """This rank's copy of the model."""
 
     def __init__(self, context: RankContext) -> None:
-        assert context.job.plan is not None
         self._num_planned = len(context.job.plan.stages)
         plan = unsplit(context.job.plan, context.job.devices)
         layout = {"plan": plan, "host_by_place": (), "device_by_place": ()}

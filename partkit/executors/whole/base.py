@@ -87,7 +87,7 @@ class WholeModelExecutor:
 
         Ranks that compute together would have to agree on the number of calls.
         """
-        if self._context.world_size > 1 or self._job.plan is None or len(self._job.plan.stages) > 1:
+        if self._context.world_size > 1 or len(self._job.plan.stages) > 1:
             return {}
         with torch.no_grad():
             seconds = call_s(lambda: self.forward(0), self._context.device, shared=False)

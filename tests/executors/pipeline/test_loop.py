@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from partkit.data.orders import Load, RunItems
 from partkit.data.places import Place
+from partkit.data.replies import OutputDifference
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
@@ -31,16 +33,16 @@ def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop(tmp_path: Path)
     job = job_of(plan_of("bert-tiny", 2), "pipeline", RunOptions(device="cpu", loop_graph="on"))
     reference = make_reference(job, tmp_path)
     with RankGroup(job) as group:
-        loaded = group.call("load")
+        loaded = group.call(Load())
         assert items_at_once(loaded) == 16
         check = check_outputs(group, reference, at_once=16)
         assert (check.passed, check.max_abs_diff) == (True, 0.0)
-        runs = group.call("run", items=40, sample=[0, 17, 39], path=str(reference))
-    assert runs[0]["sample"] == {"max_abs_diff": None}
-    assert runs[1]["sample"]["matches"] is True
-    assert runs[1]["sample"]["max_abs_diff"] == 0.0
-    assert [run["finished"] for run in runs] == [0, 40]
-    assert runs[1]["steady_per_s"] < 2 * 40 / (runs[1]["end"] - runs[1]["begin"]), "ends of launches were noted late"
+        runs = group.call(RunItems(num_items=40, sample=(0, 17, 39), reference=str(reference)))
+    assert [run.num_finished for run in runs] == [0, 40]
+    first, last = runs
+    assert first.sample is None, "it returns no outputs"
+    assert last.sample == OutputDifference(max_abs_diff=0.0, max_abs=last.sample.max_abs, matches=True)
+    assert last.steady_per_s < 2 * 40 / (last.end - last.begin), "ends of launches were noted late"
 
 
 def test_a_rank_of_several_stages_says_that_it_has_no_loop() -> None:

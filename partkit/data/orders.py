@@ -1,0 +1,142 @@
+"""What a parent may order its ranks to do, one record for each order, which names the reply that it asks for.
+
+group of a RunJob        Load . WriteReference | CheckOutputs . TimeStages . RunItems ...
+                         Load . OpenStream . ServeStream                     a program's own items
+group of a ProfileJob    CaptureModel . ProfileModel
+group of a LinksJob      MeasureLinks
+any                      DescribeEnvironment, and at the end Stop
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+
+from pydantic import Field, TypeAdapter
+
+from partkit.data.document import Record
+from partkit.data.replies import (
+    Done,
+    EnvironmentDescribed,
+    ItemsRun,
+    LinksMeasured,
+    Loaded,
+    OutputsChecked,
+    Profiled,
+    ReferenceWritten,
+    StageSeconds,
+)
+
+ReplyT = TypeVar("ReplyT", bound=Record)
+
+
+class Order(Record, Generic[ReplyT]):
+    """Something that every rank of a group does and answers with a ``ReplyT``."""
+
+    def read_reply(self, text: str | bytes) -> ReplyT:
+        """A rank's answer to this order, from JSON."""
+        parametrised: Any = type(self).__mro__[1]  # Order[Loaded], say
+        reply: type[ReplyT] = parametrised.__pydantic_generic_metadata__["args"][0]
+        return reply.model_validate_json(text)
+
+
+class Load(Order[Loaded]):
+    """Build the executor's part and its weights."""
+
+    order: Literal["load"] = "load"
+
+
+class WriteReference(Order[ReferenceWritten]):
+    """Run the first items and write their outputs, for other groups to check theirs against."""
+
+    order: Literal["reference"] = "reference"
+    num_items: int
+    path: str
+
+
+class CheckOutputs(Order[OutputsChecked]):
+    """Run the first items and compare their outputs with the reference in a file."""
+
+    order: Literal["check"] = "check"
+    num_items: int
+    reference: str
+
+
+class TimeStages(Order[StageSeconds]):
+    """Time each stage alone."""
+
+    order: Literal["stage"] = "stage"
+
+
+class RunItems(Order[ItemsRun]):
+    """A timed run."""
+
+    order: Literal["run"] = "run"
+    num_items: int
+    one_at_a_time: bool = False
+    rate_per_s: float | None = None
+    """Items that arrive per second, at random times; None: each as soon as there is room for it."""
+    sample: tuple[int, ...] = ()
+    """Items whose outputs are compared with the reference's."""
+    reference: str | None = None
+
+
+class OpenStream(Order[Done]):
+    """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
+
+    order: Literal["open_stream"] = "open_stream"
+    folder: str
+    num_slots: int
+
+
+class ServeStream(Order[Done]):
+    """Take a program's own items until it ends them."""
+
+    order: Literal["stream"] = "stream"
+
+
+class CaptureModel(Order[Done]):
+    """Capture the model that is to be profiled; the device is not touched yet."""
+
+    order: Literal["prepare"] = "prepare"
+
+
+class ProfileModel(Order[Profiled]):
+    """Measure every node of the captured model and write the profile to a file."""
+
+    order: Literal["profile"] = "profile"
+    path: str
+
+
+class MeasureLinks(Order[LinksMeasured]):
+    """Ping-pong between every pair of ranks in turn."""
+
+    order: Literal["links"] = "links"
+
+
+class DescribeEnvironment(Order[EnvironmentDescribed]):
+    """Tell the rank's host and versions."""
+
+    order: Literal["environment"] = "environment"
+
+
+class Stop(Order[Done]):
+    """End; no reply follows."""
+
+    order: Literal["stop"] = "stop"
+
+
+RunOrder = Load | WriteReference | CheckOutputs | TimeStages | RunItems | OpenStream | ServeStream
+ProfileOrder = CaptureModel | ProfileModel
+AnyOrder = RunOrder | ProfileOrder | MeasureLinks | DescribeEnvironment | Stop
+
+_ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
+
+
+def name_of(order: Order[Any]) -> str:
+    """What the order is called in messages and logs."""
+    return str(cast("AnyOrder", order).order)
+
+
+def read_order(text: str | bytes) -> AnyOrder:
+    """The order that a parent wrote as JSON."""
+    return _ORDERS.validate_json(text)

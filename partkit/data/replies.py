@@ -1,0 +1,131 @@
+"""What ranks answer to orders, one record for each; see :mod:`partkit.data.orders` for the order that asks for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from partkit.data.document import Record
+
+ItemTimes = tuple[tuple[int, float], ...]
+"""Items with a time of ``time.perf_counter()`` each, one clock for all ranks of a host."""
+
+
+class Done(Record):
+    """The order was carried out, and there is nothing to tell."""
+
+
+class Loaded(Record):
+    """The executor is ready on this rank."""
+
+    load_s: float
+    is_data_parallel: bool
+    """True where each rank runs items of its own, so that rates add up over ranks."""
+    items_at_once: int
+    """Items that one launch takes; a check of outputs must fill a launch."""
+    warnings: tuple[str, ...] = ()
+
+
+class ReferenceWritten(Record):
+    """The reference outputs are in their file."""
+
+    num_tensors: int
+
+
+class OutputDifference(Record):
+    """A rank's outputs beside the reference's."""
+
+    max_abs_diff: float | None
+    """None where it is infinite or no number."""
+    max_abs: float
+    """Largest finite magnitude of the reference, which the allowed difference grows with."""
+    matches: bool
+    """True where every output has its counterpart of the same shape, and the difference is finite."""
+
+
+class OutputsChecked(Record):
+    """A check of outputs, as one rank saw it."""
+
+    difference: OutputDifference | None
+    """None on a rank that returns no outputs."""
+
+
+class StageSeconds(Record):
+    """Seconds of one item's computation, measured now, for each place that the rank hosts."""
+
+    seconds_by_place: dict[int, float]
+
+
+class DeviceUse(Record):
+    """Use of one of the rank's devices during a run; figures of NVML are None where it saw nothing."""
+
+    device: str
+    """``cpu``, or ``cuda:`` and its index."""
+    gpu_util_mean: float | None = None
+    gpu_util_max: float | None = None
+    throttled_by: tuple[str, ...] = ()
+    """What held the GPU's clocks back, as NVML names it."""
+    peak_bytes: int
+
+
+class ItemsRun(Record):
+    """A timed run, as one rank saw it."""
+
+    begin: float
+    """``time.perf_counter()`` with every device idle, as at ``end``."""
+    end: float
+    busy: float
+    """Share of the run in which the rank computed."""
+    num_finished: int
+    """Items whose outputs this rank returned."""
+    steady_per_s: float | None
+    """Items per second once the pipeline is full; None for too few of them."""
+    uses: tuple[DeviceUse, ...]
+    host_peak_bytes: int
+    entered_at: ItemTimes = ()
+    """Told of items one at a time and of items that arrive at a rate, as is ``finished_at``."""
+    finished_at: ItemTimes = ()
+    sample: OutputDifference | None = None
+    """Of the sample of outputs that was to be compared; None where there is none on this rank."""
+
+
+class Profiled(Record):
+    """The profile is in its file."""
+
+    num_nodes: int
+
+
+class LinkTimes(Record):
+    """One link between two ranks, measured."""
+
+    ranks: tuple[int, int]
+    """The lower one first."""
+    one_way_s: tuple[float, ...]
+    """Seconds for each of :data:`partkit.transport.probe.SIZES_BYTES`."""
+
+
+class LinksMeasured(Record):
+    """The links of one rank, and the device that it has."""
+
+    links: tuple[LinkTimes, ...]
+    device_name: str
+    memory_bytes: int | None
+    """The device's; None on the CPU."""
+
+
+class EnvironmentDescribed(Record):
+    """Host, versions and command: what a result must be read with."""
+
+    environment: dict[str, Any]
+
+
+Reply = (
+    Done
+    | Loaded
+    | ReferenceWritten
+    | OutputsChecked
+    | StageSeconds
+    | ItemsRun
+    | Profiled
+    | LinksMeasured
+    | EnvironmentDescribed
+)

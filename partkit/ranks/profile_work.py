@@ -1,0 +1,50 @@
+"""What a rank of a :class:`ProfileJob` does: captures a model, then measures its nodes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import torch
+
+from partkit.data.job import ProfileJob
+from partkit.data.orders import CaptureModel, ProfileModel, ProfileOrder
+from partkit.data.replies import Done, Profiled, Reply
+from partkit.models.of_job import capture_job_model, load_job_model
+from partkit.profilers.on_device import profile_on
+
+
+class ProfileWork:
+    """The one rank of a profile."""
+
+    orders: ClassVar[Any] = ProfileOrder
+
+    def __init__(self, job: ProfileJob, device: torch.device) -> None:
+        self._job, self._device = job, device
+
+    def obey(self, order: ProfileOrder) -> Reply:
+        """Do one order."""
+        match order:
+            case CaptureModel():
+                return self._capture()
+            case ProfileModel():
+                return self._profile(order)
+
+    def close(self) -> None:
+        """Nothing is held that the process group needs."""
+
+    def _capture(self) -> Done:
+        begin = time.perf_counter()
+        loaded = load_job_model(self._job)
+        self._captured = loaded, capture_job_model(self._job, loaded)
+        self._capture_s = time.perf_counter() - begin
+        return Done()
+
+    def _profile(self, order: ProfileModel) -> Profiled:
+        loaded, captured = self._captured
+        begin = time.perf_counter()
+        profile = profile_on(self._device, loaded, captured, threads=self._job.threads)
+        taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
+        profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
+        profile.save(order.path)
+        return Profiled(num_nodes=len(profile.nodes))

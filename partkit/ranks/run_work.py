@@ -1,0 +1,166 @@
+"""What a rank of a :class:`RunJob` does: its part of an executor, checked and timed."""
+
+from __future__ import annotations
+
+import gc
+import time
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+
+from partkit.data.orders import (
+    CheckOutputs,
+    Load,
+    OpenStream,
+    RunItems,
+    RunOrder,
+    ServeStream,
+    TimeStages,
+    WriteReference,
+)
+from partkit.data.replies import (
+    DeviceUse,
+    Done,
+    ItemsRun,
+    Loaded,
+    OutputsChecked,
+    ReferenceWritten,
+    Reply,
+    StageSeconds,
+)
+from partkit.executors import Executor, RankContext, make_executor
+from partkit.executors.protocol import ScheduledExecutor, StreamingExecutor, Trace
+from partkit.machine.environment import host_peak_bytes
+from partkit.machine.gpu_sampler import GpuSampler
+from partkit.ranks.outputs import compare_outputs, write_outputs
+
+_SETTLED_AFTER = 0.2
+"""Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
+
+
+class RunWork:
+    """One rank's part of a run."""
+
+    orders: ClassVar[Any] = RunOrder
+
+    def __init__(self, context: RankContext, own_devices: tuple[int, ...]) -> None:
+        self._context, self._job = context, context.job
+        self._executor: Executor | None = None
+        self._samplers = {index: GpuSampler(index) for index in own_devices} if context.device.type == "cuda" else {}
+
+    def obey(self, order: RunOrder) -> Reply:
+        """Do one order."""
+        match order:
+            case Load():
+                return self._load()
+            case WriteReference():
+                return self._write_reference(order)
+            case CheckOutputs():
+                return self._check(order)
+            case TimeStages():
+                return StageSeconds(seconds_by_place=self._ready().stage_s())
+            case RunItems():
+                return self._run(order)
+            case OpenStream():
+                cast("StreamingExecutor", self._ready()).open_stream(Path(order.folder), order.num_slots)
+                return Done()
+            case ServeStream():
+                cast("StreamingExecutor", self._ready()).stream()
+                return Done()
+
+    def close(self) -> None:
+        """Release the executor."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+    def _load(self) -> Loaded:
+        begin = time.perf_counter()
+        self._executor = make_executor(self._context)
+        self._executor.load()
+        gc.collect()
+        gc.freeze()  # a collection within a run would look at every object of torch's, for 0.3 s
+        return Loaded(
+            load_s=time.perf_counter() - begin,
+            is_data_parallel=self._executor.is_data_parallel,
+            items_at_once=self._executor.items_at_once,
+            warnings=tuple(self._executor.warnings),
+        )
+
+    def _write_reference(self, order: WriteReference) -> ReferenceWritten:
+        items = range(order.num_items)
+        trace = self._ready().run(items, keep=items, one_at_a_time=False)
+        return ReferenceWritten(num_tensors=write_outputs(trace, Path(order.path)))
+
+    def _check(self, order: CheckOutputs) -> OutputsChecked:
+        items = range(order.num_items)
+        trace = self._ready().run(items, keep=items, one_at_a_time=False)
+        compared = compare_outputs(trace, Path(order.reference), num_inputs=self._job.num_inputs)
+        return OutputsChecked(difference=compared)
+
+    def _run(self, order: RunItems) -> ItemsRun:
+        """A timed run; rates are of this rank's own outputs."""
+        for sampler in self._samplers.values():
+            sampler.start()
+        trace = self._trace(order)
+        tells_times = order.one_at_a_time or order.rate_per_s is not None
+        return ItemsRun(
+            begin=trace.begin,
+            end=trace.end,
+            busy=trace.busy_s / (trace.end - trace.begin),
+            num_finished=len(trace.finished),
+            steady_per_s=steady_rate(list(trace.finished.values())),
+            uses=self._device_uses(),
+            host_peak_bytes=host_peak_bytes(),
+            entered_at=tuple(trace.entered.items()) if tells_times else (),
+            finished_at=tuple(trace.finished.items()) if tells_times else (),
+            sample=compare_outputs(trace, Path(order.reference), num_inputs=self._job.num_inputs)
+            if order.reference is not None
+            else None,
+        )
+
+    def _trace(self, order: RunItems) -> Trace:
+        items = range(order.num_items)
+        if order.rate_per_s is None:
+            return self._ready().run(items, keep=frozenset(order.sample), one_at_a_time=order.one_at_a_time)
+        scheduled = cast("ScheduledExecutor", self._ready())
+        return scheduled.run_at_rate(items, rate_per_s=order.rate_per_s, seed=0)
+
+    def _device_uses(self) -> tuple[DeviceUse, ...]:
+        """Utilisation since the samplers' start and peak memory so far, by device of this rank."""
+        if not self._samplers:
+            return (DeviceUse(device="cpu", peak_bytes=host_peak_bytes()),)
+        uses = []
+        for index, sampler in self._samplers.items():
+            device, peak_bytes, seen = f"cuda:{index}", torch.cuda.max_memory_allocated(index), sampler.stop()
+            if seen is None:
+                uses.append(DeviceUse(device=device, peak_bytes=peak_bytes))
+                continue
+            uses.append(
+                DeviceUse(
+                    device=device,
+                    gpu_util_mean=seen.util_mean,
+                    gpu_util_max=seen.util_max,
+                    throttled_by=seen.throttled_by,
+                    peak_bytes=peak_bytes,
+                )
+            )
+        return tuple(uses)
+
+    def _ready(self) -> Executor:
+        assert self._executor is not None, "an order before 'load'"
+        return self._executor
+
+
+def steady_rate(finished: list[float]) -> float | None:
+    """Outputs per second once the pipeline is full; None for too few outputs, or all of them at once.
+
+    >>> steady_rate([0.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    1.0
+    """
+    if not finished:
+        return None
+    since, last = finished[int(len(finished) * _SETTLED_AFTER)], finished[-1]
+    later = sum(end > since for end in finished)  # several may end at once
+    return later / (last - since) if later else None
