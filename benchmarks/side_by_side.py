@@ -179,7 +179,7 @@ class Bench:
 
     @contextlib.contextmanager
     def noted(self, name: str) -> Iterator[None]:
-        """Tell how long a result took, and where a fault of the user's or a rank's ends it, why it is missing."""
+        """Note how long a result took, or why it is missing where a fault of the user's or a rank's ended it."""
         begin = time.monotonic()
         try:
             yield

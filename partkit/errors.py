@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class PartkitError(Exception):
-    """A fault of the request, the files or the machine, told in one sentence with what to do next.
+    """A fault of the request, the files or the machine, stated in one sentence with what to do next.
 
     ``message`` says what is wrong, where, and the numbers; ``hint`` names the next command or change.
     """

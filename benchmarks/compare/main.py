@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:cli python benchmarks/compare/main.py --out results [--device cpu --model bert-mini --quick]
 
-Writes a JSON result a comparison and ``table.md`` into the folder of results; what is there already is kept.
+Writes a JSON result per comparison and ``table.md`` into the folder of results; what is there already is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""BERT-base in 2 and 4 stages on this CPU, one thread a stage, beside one thread of the unsplit model."""
+"""BERT-base in 2 and 4 stages on this CPU, one thread per stage, beside one thread of the unsplit model."""
 
 from __future__ import annotations
 

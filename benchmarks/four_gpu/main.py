@@ -4,8 +4,8 @@
     PYTHONPATH=.:cli python benchmarks/four_gpu/main.py --out results --device cpu --model bert-tiny
 
 Starts nothing that would not end within 530 seconds; given again, it goes on with the parts that are missing. Writes a
-JSON result a part and ``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that proves
-function, not speed.
+JSON result per part and ``table.md`` into the folder of results. On fewer GPUs than stages, ranks share them: that
+proves function, not speed.
 """
 
 from __future__ import annotations

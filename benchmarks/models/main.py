@@ -88,7 +88,7 @@ def plan_of(profile: Profile, num_stages: int) -> Plan:
 
 
 def split_result(job: RunJob, reference: Path) -> tuple[str, bool]:
-    """Run the job's pipeline and tell its largest difference to the unsplit model's outputs."""
+    """Run the job's pipeline and return its largest difference from the unsplit model's outputs."""
     with RankGroup(job) as group:
         group.call(Load())
         check = check_outputs(group, reference)

@@ -1,4 +1,4 @@
-"""What each exception tells the person at the terminal, and the exit code that goes with it."""
+"""The sentence for the person at the terminal that each exception becomes, and its exit code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def exit_code(error: BaseException) -> int:
 
 
 def sentence(error: BaseException) -> str:
-    """One sentence for an exception that ended a command; it ends with what to do next."""
+    """One sentence for an exception that ended a command, with what to do next at its end."""
     if isinstance(error, PartkitError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

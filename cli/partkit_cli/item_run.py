@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def run_items(plan: Plan, inputs: Path | None, outputs: Path | None, options: RunOptions, output: Output) -> None:
-    """Take every item of ``inputs`` through the plan's pipeline and write what comes out to ``outputs``."""
+    """Take every item of ``inputs`` through the plan's pipeline and write its outputs to ``outputs``.
+
+    Raises :class:`UsageError` where only one of the two is given, and what :func:`map_file` raises.
+    """
     if inputs is None or outputs is None:
         raise UsageError("--inputs and --outputs go together", hint="give both, or neither to measure the plan")
     from partkit.runs.item_files import map_file

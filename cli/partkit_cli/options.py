@@ -118,16 +118,19 @@ class PlanOptions:
 
     @property
     def num_stages(self) -> int | None:
-        """Number of stages; None: the planner chooses."""
+        """Number of stages; None: the planner chooses. Raises :class:`UsageError` for what is no such number."""
         return _count_or_auto(self.stages, "--stages", "a number of stages")
 
     @property
     def max_replicas(self) -> int | None:
-        """Devices that may share a stage; None: any number."""
+        """Devices that may share a stage; None: any number. Raises :class:`UsageError` for what is no such number."""
         return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
     def request(self, cluster: Cluster) -> PlanRequest:
-        """These options as the planner takes them; ``cluster`` gives device names their numbers."""
+        """These options as the planner takes them; ``cluster`` gives device names their numbers.
+
+        Raises :class:`UsageError` for an option out of its form or range.
+        """
         from partkit.planners import PlanRequest
 
         return PlanRequest(

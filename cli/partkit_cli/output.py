@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Output:
-    """Where a command's words go; ``as_json`` keeps stdout to exactly one JSON document."""
+    """Where a command's output goes; ``as_json`` keeps stdout to exactly one JSON document."""
 
     as_json: bool = False
     quiet: bool = False
@@ -70,7 +70,7 @@ class Output:
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
     def failure(self, error: BaseException) -> int:
-        """Tell why a command ended, with the traceback if ``--verbose``; returns the exit code."""
+        """Say on stderr why a command ended, with the traceback if ``--verbose``; returns the exit code."""
         code = exit_code(error)
         if code == READER_GONE:
             # Python flushes stdout once more at exit; without this it would complain there.
@@ -82,7 +82,7 @@ class Output:
         return code
 
     def usage_error(self, error: typer.TyperException) -> int:
-        """Tell what is wrong with the command line in one sentence; returns the exit code."""
+        """Say on stderr what is wrong with the command line in one sentence; returns the exit code."""
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "partkit"
         message = " ".join(error.format_message().split()).rstrip(".?")

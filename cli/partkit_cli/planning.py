@@ -25,7 +25,10 @@ def is_file(model: str) -> bool:
 def profile_of(
     model: str, options: ModelOptions, machine: MachineOptions, output: Output, *, analytic: str | None = None
 ) -> Profile:
-    """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``."""
+    """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``.
+
+    Raises :class:`UsageError` for options that a profile's file has fixed, and what profiling raises.
+    """
     if is_file(model):
         from partkit.data.profile import Profile
 
@@ -93,7 +96,10 @@ def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
 
 
 def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:
-    """The cluster that the options name, else this machine with as many devices as the stages may take."""
+    """The cluster that the options name, else this machine with as many devices as the stages may take.
+
+    Raises :class:`UsageError` for an unknown cluster, and where this machine's links cannot stand for the profile's.
+    """
     if planning.cluster is not None:
         from partkit.data.builtin_clusters import load_cluster
 

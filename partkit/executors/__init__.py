@@ -1,4 +1,4 @@
-"""Executors: one way of running a model a file, all behind the same three calls."""
+"""Executors: the ways of running a model, one per file, all with the interface of :class:`Executor`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every executor offers on each of its ranks."""
+"""The interface of executors, as each of their ranks calls it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def flat_outputs(outputs: object) -> Leaves:
 
 @dataclass(frozen=True)
 class RankContext:
-    """What a rank knows of itself."""
+    """A rank's number, device and job, and the process group of all ranks."""
 
     job: RunJob
     rank: int
     world_size: int
     device: torch.device
     control: dist.ProcessGroup
-    """All ranks over gloo: barriers and words between hosts, whatever the devices."""
+    """All ranks over gloo, whatever the devices: barriers, and messages between hosts."""
 
     @property
     def shares_gpus(self) -> bool:
@@ -48,7 +48,7 @@ class RankContext:
 
 @dataclass
 class Trace:
-    """What one rank saw of a run. Times are ``time.perf_counter()``, one clock for all ranks of a host."""
+    """One rank's record of a run. Times are ``time.perf_counter()``, one clock for all ranks of a host."""
 
     begin: float = 0.0
     end: float = 0.0
@@ -69,7 +69,7 @@ class StreamingExecutor(Protocol):
         """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
 
     def stream(self) -> None:
-        """Take items as they are told of, until the end is."""
+        """Run the items that the program announces, until it announces the end."""
 
 
 class ScheduledExecutor(Protocol):
@@ -87,7 +87,7 @@ class Executor(Protocol):
     items_at_once: int
     """Items that one launch of the loaded executor takes; a check of outputs must fill a launch."""
     warnings: list[str]
-    """What a reader of the result should know, found out while loading."""
+    """Notes for the reader of the result, found while loading."""
 
     def __init__(self, context: RankContext) -> None: ...
 
@@ -101,4 +101,4 @@ class Executor(Protocol):
         """Seconds of this rank's own computation for one item, measured now, by place (0 for a whole model)."""
 
     def close(self) -> None:
-        """Release what must go before the process group does."""
+        """Release what must be released before the process group is destroyed."""

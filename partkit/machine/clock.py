@@ -1,4 +1,4 @@
-"""Devices' own idea of time: how a rank waits for its device and times work on it."""
+"""Wait for a device, and time work on it: by the host's clock on the CPU, by CUDA events on a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATCH_MAX_CALLS = 2000
 
 
 def settle(device: torch.device) -> None:
-    """Return once the device is idle."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -24,7 +24,7 @@ def settle(device: torch.device) -> None:
 def call_s(call: Callable[[], object], device: torch.device, *, shared: bool) -> float:
     """Median seconds of one call, over at least five calls and about two seconds.
 
-    ``shared``: more ranks than cores, so that only the processor time of the call counts.
+    ``shared``: more ranks than cores, so that wall time would include waiting for a core; processor time is taken.
     """
     clock = time.process_time if shared and device.type == "cpu" else time.perf_counter
     samples: list[float] = []
@@ -42,7 +42,7 @@ def call_s(call: Callable[[], object], device: torch.device, *, shared: bool) ->
 
 
 def stream_s(call: Callable[[], object], stream: torch.cuda.Stream) -> float:
-    """Seconds of one call that queues work on ``stream``, when calls follow each other: the median of nine batches."""
+    """Seconds per call of work queued on ``stream`` back to back: the median over nine batches, by CUDA events."""
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     samples: list[float] = []
     count = 5

@@ -1,4 +1,4 @@
-"""What this machine can run on: device kinds, counts, and what a request must be refused for."""
+"""The devices and host memory of this machine; a request for a kind that is missing is refused here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How this machine is described beside a result: host, versions, GPUs, memory peaks."""
+"""A description of this machine for results: host, versions, GPUs, peak memory."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _THROTTLES = {
 
 @dataclass(frozen=True)
 class GpuUse:
-    """What NVML saw of one GPU during a run: percent, and why clocks were held down, where they were."""
+    """One GPU's utilisation during a run in percent, by NVML, and why its clocks were throttled, if they were."""
 
     util_mean: float
     util_max: float
@@ -30,7 +30,7 @@ class GpuUse:
 
 
 class GpuSampler:
-    """Polls NVML about one CUDA device in a thread; sees nothing where NVML is absent."""
+    """Polls NVML about one CUDA device in a thread; without NVML there are no samples."""
 
     def __init__(self, device_index: int) -> None:
         self._samples: list[tuple[float, int]] = []

@@ -11,6 +11,6 @@ MARGIN = 0.08
 
 
 def free_bytes(device: torch.device, margin: float = MARGIN) -> int:
-    """Bytes free on the device now, less the margin: of a GPU as the driver tells them, else of the host."""
+    """Bytes free on the device now, less the margin: of a GPU as the driver reports them, else of the host."""
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else host_memory_bytes()
     return int(free * (1 - margin))

@@ -26,7 +26,7 @@ from partkit.models.weights import ModuleWeights, named_tensors
 
 
 def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], folder: Path) -> ModelSpec:
-    """Export a module with its example inputs and save it in ``folder`` under a name that tells its content.
+    """Export a module with its example inputs and save it in ``folder``, named by the digest of its content.
 
     The module itself stays as it is. Raises :class:`UsageError` for a module in training mode or without weights,
     :class:`CaptureError` where torch.export gives up.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from partkit.models.sources.loaded import LoadedModel
 
 _LARGEST_INT = 2**63 - 1
-"""What torch can be told as the end of a range: the largest int64 itself is never drawn."""
+"""The largest end of a range that torch.randint takes: the largest int64 itself is never drawn."""
 
 
 def synthetic_inputs(spec: ModelSpec, item: int) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What executors share when they load: the model of a job, its inputs and its tensors by name."""
+"""A job's model for the executors that load it: its module or graph, its inputs and its tensors by name."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from partkit.errors import WeightsError
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Checkpoint
 
 _SCALE_NAME = re.compile(r"(weight|gamma|scale|lambda_?\d*)$")
-"""Ends of the names of one-dimensional parameters that multiply and so belong near 1."""
+"""Ends of the names of one-dimensional parameters that scale, and so are seeded near 1."""
 _SPREAD = 0.02
 _PLAIN_FLOATS = frozenset(("F64", "F32", "F16", "BF16"))
 """Stored dtypes that cast to one another by value."""
@@ -36,7 +36,7 @@ class WeightSource(Protocol):
 
 
 def canonical_names(module: nn.Module) -> dict[str, str]:
-    """The first name of each parameter and buffer, by every name it has: how tied weights are told.
+    """The first name of each parameter and buffer, by every name it has: tied weights have the same one.
 
     >>> tied = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     >>> tied[1].weight = tied[0].weight
@@ -152,7 +152,7 @@ class SafetensorsWeights:
                 )
 
     def read(self, name: str) -> torch.Tensor:
-        """The checkpoint's tensor of that name, in the module's dtype."""
+        """The checkpoint's tensor of that name, in the module's dtype. Raises :class:`WeightsError` for damage."""
         made_as, recipe = self._find(name)
         if recipe is None:
             return self._kept[name].detach()

@@ -1,1 +1,1 @@
-"""Profilers: one way of finding node times a file, and ``assemble``, which makes a profile of them."""
+"""Profilers: one way of finding node times per file, and ``assemble``, which makes a profile of them."""

@@ -56,7 +56,7 @@ def nominal_device(name: str) -> NominalDevice:
 
 
 _KERNEL_S = 2.0e-6
-_GAP = "2 us a kernel assumed (start, end and gap in a CUDA graph)"
+_GAP = "2 us per kernel assumed (start, end and gap in a CUDA graph)"
 
 
 def _gpu(
@@ -106,7 +106,7 @@ NOMINAL: Mapping[str, NominalDevice] = MappingProxyType(
             flop_per_s={"float32": 96e9, "float64": 48e9},
             bytes_per_s=1.0e10,
             kernel_s=5.0e-6,
-            citation="assumed: AVX2 with two fused multiply-adds a cycle (32 FLOP) at 3 GHz, 10 GB/s, 5 us a call",
+            citation="assumed: AVX2 with two fused multiply-adds per cycle (32 FLOP) at 3 GHz, 10 GB/s, 5 us per call",
         ),
     }
 )

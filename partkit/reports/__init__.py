@@ -1,4 +1,4 @@
-"""Turning a document into text: one form a file."""
+"""Turn a document into text: one format per file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RENDERERS = {
 def render(document: Document, form: str) -> str:
     """``document`` as text in one of :data:`RENDERERS`, ending with a newline.
 
-    Raises :class:`UsageError` for an unknown form.
+    Raises :class:`UsageError` for an unknown format.
     """
     if form not in RENDERERS:
         raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join(RENDERERS)}")

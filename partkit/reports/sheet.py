@@ -1,4 +1,4 @@
-"""What a document shows to people, before anybody decides how it looks."""
+"""A document as tables and sentences for people, before a renderer lays them out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, one cell a column."""
+    """Rows of cells, one cell per column."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]

@@ -37,13 +37,13 @@ from partkit.runs.statistics import is_settled
 from partkit.runs.verdict import conclude
 
 _CORES_A_LOAD = 2
-"""Cores that an executor takes while it loads, more or less."""
+"""Cores that one executor is assumed to keep busy while it loads."""
 _WARM_ITEMS = 4
 _MAX_WARM_RUNS = 12
 _WARM_SHARE = 0.25
 """Length of a warm-up run as a share of a round's."""
 _MIN_ITEMS = 16
-"""Enough that filling the pipeline is a small part of a round."""
+"""Fewest items of a round: enough that filling the pipeline is a small part of it."""
 _ITEM_STEP = 8
 """Items of a round are a multiple of this, so that nobody's groups of microbatches are left half full."""
 _LATENCY_ITEMS = 3
@@ -87,7 +87,7 @@ class Contest:
     """One comparison in steps; a context manager that leaves nothing running.
 
     Several may be open at once, to load side by side; they must not measure at once. Executors for which the devices
-    have no memory beside the others are loaded and measured in a later sitting, when those have gone.
+    have no memory beside the others are loaded and measured later, once the others have ended.
     """
 
     def __init__(self, plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None) -> None:
@@ -148,7 +148,7 @@ class Contest:
             _load(contender, self._reference)
 
     def _sit(self, sitting: Sequence[Contender]) -> None:
-        """Measure those that are loaded, all in turns, and let them go."""
+        """Measure the loaded executors in interleaved rounds, then end their ranks."""
         options = self._options
         for done, contender in enumerate(sitting):
             self._tell("Warming up", done, len(sitting))
@@ -169,7 +169,9 @@ class Contest:
 
 
 def _later_sittings(sitting: Sequence[Contender]) -> list[list[Contender]]:
-    """Those that ran out of memory, together; one by one where all did, and not again what was alone."""
+    """Groups of the executors that ran out of memory, to be measured after the others.
+
+    All of them together; one by one where none could load together; never again one that was alone already."""
     waiting = [contender for contender in sitting if contender.ran_out_of_memory]
     if not waiting or len(sitting) == 1:
         return []
@@ -180,7 +182,7 @@ def _later_sittings(sitting: Sequence[Contender]) -> list[list[Contender]]:
 
 
 def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: contextlib.ExitStack) -> None:
-    """Start an executor's ranks and tell them to load, once."""
+    """Start an executor's ranks and order them to load, once."""
     if contender.group is None and contender.status == "ok":
         with _failures_noted(contender):
             contender.group = stack.enter_context(RankGroup(job_of(plan, contender.name, run_options)))
@@ -273,7 +275,7 @@ def _warnings(contenders: Sequence[Contender], options: CompareOptions, load_bef
         yield "quick: few and short rounds, so that figures are rough"
     if load_before > num_cores() / 2:
         yield f"the machine was busy before the comparison: load {load_before:.1f} on {num_cores()} cores"
-    yield from (f"clocks were held down: {reason}" for reason in sorted(throttles(contenders)))
+    yield from (f"clocks were throttled: {reason}" for reason in sorted(throttles(contenders)))
 
 
 def _environment(plan: Plan, contenders: Sequence[Contender], options: CompareOptions) -> dict[str, Any]:

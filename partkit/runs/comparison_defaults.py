@@ -1,4 +1,4 @@
-"""What a comparison measures, and for how long, unless told otherwise: defaults of library and command line alike."""
+"""What a comparison measures, and for how long, unless asked otherwise: defaults of library and command line alike."""
 
 from __future__ import annotations
 

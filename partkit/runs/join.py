@@ -12,13 +12,13 @@ from partkit.runs.verdict import conclude
 _MACHINE = ("host", "cpu", "cores", "device", "threads_per_rank", "gpus", "driver")
 """Entries of an environment that must agree for figures to be set side by side."""
 _CIRCUMSTANCES = ("versions", "nccl", "nccl_settings", "streams", "quick")
-"""Entries that may differ and are then told."""
+"""Entries of the environment that may differ between comparisons; the result then says so."""
 
 
 def join_comparisons(
     comparisons: Sequence[Comparison], names: Sequence[str], *, allow_mixed: bool = False
 ) -> Comparison:
-    """All rows in one comparison; ``names`` tell the comparisons apart and mark rows of the same executor.
+    """All rows in one comparison; ``names`` identify the comparisons and mark rows of the same executor.
 
     Raises :class:`MismatchError` where models, numbers of devices or machines differ, unless ``allow_mixed``: then
     the result says what is mixed and names no best executor.
@@ -50,7 +50,7 @@ def join_comparisons(
 
 
 def _differences(comparisons: Sequence[Comparison], names: Sequence[str]) -> list[str]:
-    """What makes figures of the comparisons no match for each other."""
+    """Why figures of the comparisons cannot be set side by side."""
     told = _unlike("model", [_model(comparison) for comparison in comparisons], names)
     told += _unlike("devices", [str(comparison.devices) for comparison in comparisons], names)
     for key in _MACHINE:

@@ -38,6 +38,7 @@ def machine_cluster(
 
     On the CPU a device is ``threads`` threads (default 1), and all share the cores. Where more CUDA devices
     are asked for than there are, the rest are taken to be like the first: such a plan is for elsewhere.
+    Raises :class:`MachineError` where CUDA is asked for and missing, and :class:`RankFailedError` when a rank ends.
     """
     kind, num_threads = resolve_device(device), threads or 1
     found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
@@ -93,7 +94,7 @@ def _fit(one_way_s: Mapping[tuple[int, int], Sequence[float]], count: int) -> li
 
 
 def _typical(links: list[PairLink]) -> Link:
-    """The median link; one device alone never sends, so any link will do."""
+    """The median of the measured links; one device alone never sends, so that any link will do."""
     if not links:
         return Link(bytes_per_s=1e9, latency_s=0.0)
     return Link(

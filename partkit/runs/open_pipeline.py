@@ -1,12 +1,12 @@
-"""A plan at work on a user's own data: items in, outputs out, in order.
+"""Run a plan on a user's own data: items in, outputs out, in order.
 
     program   bind . copy into slot . token to each place           token from the last stage . copy out . yield
                        |                                                     ^
     shared memory      v  inputs, K slots              outputs, K slots      |
     ranks              stage 0 . . . . . . . . . . . . . . . . . stage S-1 --+
 
-At most K items are between the program and its last output, so a slow reader holds back the ranks and a slow writer
-leaves them idle; nothing is polled, and nothing is copied that need not be.
+At most K items are between the program and its last output, so the ranks wait for a slow reader and for a slow
+writer; nothing is polled, and nothing is copied that need not be.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 
 _SHARED_MEMORY = Path("/dev/shm")
 _LOOK_S = 0.2
-"""How often a wait for an output looks whether the ranks are alive."""
+"""Seconds between checks that the ranks are alive, while waiting for an output."""
 
 
 def open_pipeline(
@@ -229,7 +229,7 @@ class Pipeline:
             reader.close()
 
     def _abandon(self, error: BaseException | None) -> None:
-        """End everything at once: ranks in the middle of an item would not hear of an end."""
+        """Kill the ranks at once: one in the middle of an item would not read the end of its pipe."""
         self._is_open = False
         if hasattr(self, "_done"):
             self._close_channels()

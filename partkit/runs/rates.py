@@ -1,4 +1,4 @@
-"""What ranks told of a run -> samples/s and latencies."""
+"""Combine ranks' reports of a run into samples/s and latencies."""
 
 from __future__ import annotations
 

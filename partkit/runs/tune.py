@@ -1,4 +1,4 @@
-"""Plan, run the stages, correct the node times by what they took, plan again: until no cut looks better."""
+"""Plan, run, scale the node times to the measured stage times, plan again: until no other cut promises more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison's rows mean for someone who must choose."""
+"""The verdict of a comparison: the best executor for each aim, and whether splitting is worth it."""
 
 from __future__ import annotations
 

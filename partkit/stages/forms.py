@@ -15,7 +15,7 @@ from partkit.stages.cut import StageGraph, ValueSpec
 from partkit.stages.materialise import materialise
 
 MAX_FORMS = 32
-"""Shapes that a stage is kept in; the one used longest ago goes first."""
+"""Shapes that a stage is kept for at once; the least recently used is dropped first."""
 
 Sizes = Mapping[str, int]
 
@@ -31,7 +31,7 @@ class StageForm:
 
 
 class StageForms:
-    """The forms of a stage on one device; they share its weights. ``sizes_of`` tells the sizes of an item."""
+    """The forms of a stage on one device; they share its weights. ``sizes_of`` gives the sizes of an item."""
 
     def __init__(
         self,

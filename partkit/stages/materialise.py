@@ -1,4 +1,4 @@
-"""A stage's graph and its own tensors -> a callable on a device, with all that never changes computed once."""
+"""A stage's graph and its own tensors -> a callable on a device, with everything that no item changes computed once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _fold(
     device: torch.device,
     sizes: Mapping[str, int],
 ) -> dict[fx.Node, Any]:
-    """Values of everything in the stage that no item changes."""
+    """Values of the stage's free nodes, which no item changes (constant folding)."""
     folded: dict[fx.Node, Any] = {}
     targets = [str(node.target) for node in stage.graph.nodes if node.op == "get_attr"]
     tensors = load_tensors([name for name in targets if name not in captured.submodules], read, device)

@@ -58,7 +58,7 @@ class HostBlocks:
                 tensor.copy_(given)
 
     def bring(self, launch: int) -> None:
-        """Queue what :meth:`stage` fetched for the device, so that the compute stream goes on with it in place."""
+        """Queue the copy of what :meth:`stage` fetched to the device; the compute stream waits for it."""
         if self._compute is None or self._is_empty:
             return
         side = launch % _SIDES

@@ -1,4 +1,4 @@
-"""The values of one edge in one byte buffer a slot: one send for all of them."""
+"""The values of one edge in one byte buffer per slot: one send for all of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A channel between ranks of one host, by the GPUs' copy engines.
 
 With peer access the sender copies into the receiver's slot; without it both copy through a landing place in host
-memory that both have pinned. Flags, one pair a slot, take the place of messages:
+memory that both have pinned. Flags, one pair per slot, take the place of messages:
 
     direct    receiver   follow(consumed s) . give(free s) . take(arrived s)
               sender     follow(computed) . take(free s) . copy to the slot . give(arrived s)
@@ -43,7 +43,7 @@ class Mailbox:
 
     Laid out by whoever creates it, the receiver:
 
-        is_staged . [handle . offset] a slot | flags of each channel and slot | landings of each, where staged
+        is_staged . [handle . offset] per slot | flags of each channel and slot | landings of each, where staged
     """
 
     def __init__(self, path: Path, *, num_channels: int, num_slots: int, slot_bytes: int) -> None:
@@ -59,12 +59,12 @@ class Mailbox:
         return bool(self._memory.bytes[0])
 
     def stage(self) -> None:
-        """Say that copies go through the landings, all of which are free."""
+        """Have copies go through the landings, all of which are free."""
         self._memory.bytes[0] = 1
         self._memory.bytes[self._flags_at : self._landings_at : 2 * _FLAG_BYTES] = 1
 
     def pin(self) -> None:
-        """Let devices see the memory."""
+        """Register the memory with CUDA, so that devices can read and write it."""
         self._memory.pin()
 
     def close(self) -> None:
@@ -83,12 +83,12 @@ class Mailbox:
         return [first + slot * self._stride for slot in range(self._num_slots)]
 
     def publish(self, slot: int, handle: bytes, offset: int) -> None:
-        """Tell where a slot lies, by the handle of its allocation."""
+        """Publish where a slot lies: the handle of its allocation and the offset in it."""
         entry = torch.frombuffer(bytearray(handle + offset.to_bytes(8, "little")), dtype=torch.uint8)
         self._entry(slot).copy_(entry)
 
     def published(self, slot: int) -> tuple[bytes, int]:
-        """What the receiver told of a slot."""
+        """What the receiver published of a slot."""
         entry = bytes(self._entry(slot).tolist())
         return entry[:_HANDLE_BYTES], int.from_bytes(entry[_HANDLE_BYTES:], "little")
 

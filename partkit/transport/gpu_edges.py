@@ -78,7 +78,7 @@ class GpuEdges:
                     path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give back pinned memory; devices must be idle."""
+        """Unpin shared memory; devices must be idle."""
         for box in self._boxes:
             box.close()
         self._boxes.clear()
@@ -91,7 +91,7 @@ class GpuEdges:
         return base / f"partkit-{self._ranks[0].draw:x}-{edge.sources[0].stage}-{edge.target.index}"
 
     def _open_nccl(self, source: Place, target: Place) -> None:
-        """Every rank makes every group, its own or not."""
+        """Every rank creates every group, whether it is a member or not, as torch.distributed demands."""
         group = dist.new_group([source.rank, target.rank], backend="nccl")
         for here, peer in ((source, target), (target, source)):
             if here.rank == self._rank:
@@ -139,5 +139,5 @@ class GpuEdges:
 
 
 def _all_here() -> None:
-    """Return when all ranks have come; over gloo, since a barrier of NCCL's would open a communicator."""
+    """Barrier over gloo: NCCL's own would open another communicator."""
     dist.all_reduce(torch.zeros(1))

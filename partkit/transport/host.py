@@ -34,7 +34,7 @@ class HostFeed:
             self._copied = [StreamHandle(compute) for _ in range(num_slots)]
 
     def take_from(self, source: Source) -> None:
-        """Take items from another source from now on."""
+        """Read items from another source from now on."""
         self.source = source
 
     def post(self, slot: int, item: int, after: Event | None = None) -> None:

@@ -122,7 +122,7 @@ class ItemForm:
 
 
 def item_sizes(form: ItemForm, sizes: SharedRing, item: int) -> dict[str, int]:
-    """The sizes of an item as its slot tells them; {} where none varies."""
+    """The sizes of an item as read from its slot; {} where none varies."""
     return dict(zip(form.labels, sizes.tensors(item)["sizes"].tolist(), strict=True)) if form.labels else {}
 
 

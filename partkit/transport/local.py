@@ -29,19 +29,22 @@ class Done:
 
 
 class Arrival:
-    """A transfer that the other side has yet to make."""
+    """A transfer that was asked for and that the sender has yet to make."""
 
     def __init__(self, compute: torch.cuda.Stream | None) -> None:
         self._compute, self._made = compute, threading.Event()
         self._copied: StreamHandle | None = None
 
     def made(self, copied: StreamHandle | None) -> None:
-        """Called by the sender; ``copied`` is a copy that CUDA has queued."""
+        """Called by the sender once the copy is done (CPU) or queued as ``copied`` (CUDA)."""
         self._copied = copied
         self._made.set()
 
     def wait(self) -> None:
-        """Return when it is there, on CUDA when the compute stream is made to wait for it."""
+        """Block (CPU) until the transfer is done, or make the compute stream wait for it (CUDA).
+
+        Raises :class:`TimeoutError` where nothing was sent within :data:`_WAIT_S`.
+        """
         if not self._made.wait(_WAIT_S):
             raise TimeoutError(f"a stage of the same rank sent nothing within {_WAIT_S:.0f} s")
         if self._compute is not None and self._copied is not None:

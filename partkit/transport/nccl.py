@@ -28,11 +28,11 @@ class NcclChannel:
         self._handles = [StreamHandle(compute) for _ in range(num_slots)]
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
-        """Queue a receipt."""
+        """Queue a receive on the channel's stream."""
         return self._queue(slot, after, lambda: dist.irecv(data, src=self._peer, group=self._group))
 
     def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
-        """Queue a sending."""
+        """Queue a send on the channel's stream."""
         return self._queue(slot, after, lambda: dist.isend(data, dst=self._peer, group=self._group))
 
     def _queue(self, slot: int, after: Event | None, call: Callable[[], dist.Work | None]) -> Handle:

@@ -1,6 +1,6 @@
 """What a link costs: ping-pong over sizes between two ranks, over the channels that a pipeline would use.
 
-On CUDA the rounds are queued ahead and only streams wait, as in a pipeline: no host's calls are in the times.
+On CUDA the rounds are queued ahead and only streams wait, as in a pipeline: the host's calls are not in the times.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class LinkProbe:
         return [self._measure(size, self._ends[peer], leads=self._rank < peer) for size in SIZES_BYTES]
 
     def close(self) -> None:
-        """Give back what processes share."""
+        """Release memory that processes share."""
         if self._edges is not None:
             self._edges.close()
 
@@ -90,7 +90,7 @@ class LinkProbe:
         return sorted(samples[1:])[_BATCHES // 2]
 
     def _play(self, ends: LinkEnds, sent: torch.Tensor, came: torch.Tensor, *, leads: bool) -> None:
-        """Rounds of there and back; who does not lead sends on what came."""
+        """Rounds of ping-pong; the end that does not lead sends back what it received."""
         after: Event | None = None
         for _ in range(_ROUNDS):
             arrival = ends.inbound.receive(0, came, after)

@@ -6,13 +6,13 @@ import torch
 
 
 class StreamHandle:
-    """What a stream has queued, as something that the compute stream can be made to wait for."""
+    """The work that a stream has queued so far, for the compute stream, another stream or the host to wait for."""
 
     def __init__(self, compute: torch.cuda.Stream) -> None:
         self._compute, self._done = compute, torch.cuda.Event()
 
     def record(self, stream: torch.cuda.Stream) -> None:
-        """The work is what ``stream`` has queued so far."""
+        """Let the handle stand for all that ``stream`` has queued so far."""
         self._done.record(stream)
 
     def wait(self) -> None:

@@ -32,7 +32,7 @@ class Queue(Protocol):
         """Copy bytes between addresses."""
 
     def done(self, slot: int) -> Handle:
-        """All that was queued, as a handle; one a slot is kept."""
+        """All that was queued, as a handle; one per slot is kept."""
 
 
 class StreamQueue:
@@ -71,7 +71,10 @@ class StreamQueue:
 
 
 def export_address(address: int) -> tuple[bytes, int]:
-    """A handle of the allocation that holds a device address, for another process, and the offset in it."""
+    """A handle of the allocation that holds a device address, for another process, and the offset in it.
+
+    Raises :class:`MachineError` where CUDA refuses.
+    """
     driver = _driver()
     try:
         handle = _checked(driver.cuIpcGetMemHandle(address))
@@ -85,7 +88,10 @@ def export_address(address: int) -> tuple[bytes, int]:
 
 
 def import_address(handle: bytes, offset: int) -> int:
-    """The address of another process's memory in this one, on the current device."""
+    """The address of another process's memory in this one, on the current device.
+
+    Raises :class:`MachineError` where CUDA refuses.
+    """
     driver = _driver()
     opened = driver.CUipcMemHandle()
     opened.reserved = handle

@@ -1,4 +1,4 @@
-"""Single bytes through named pipes: how a program and its ranks tell each other that a slot is ready, without polling.
+"""Single bytes through named pipes: how a program and its ranks signal that a slot is ready, without polling.
 
 The pipe ends for the reader when the last writer is gone, so that neither side waits for a dead one.
 """
@@ -14,7 +14,7 @@ END = b"."
 
 
 class TokenWriter:
-    """The end that tells. Opening waits for the reader unless it ``waits`` not."""
+    """The writing end. Opening it blocks until there is a reader, unless ``waits`` is False."""
 
     def __init__(self, path: Path, *, waits: bool = True) -> None:
         # Linux: opened for both, a pipe opens at once, and what is written waits there for its reader.
@@ -25,12 +25,12 @@ class TokenWriter:
         os.write(self._file, token)
 
     def close(self) -> None:
-        """Let the reader see the end."""
+        """Close the pipe, so that the reader gets its end."""
         os.close(self._file)
 
 
 class TokenReader:
-    """The end that is told."""
+    """The reading end."""
 
     def __init__(self, path: Path, *, waits: bool = True) -> None:
         self._file = os.open(path, os.O_RDONLY | (0 if waits else os.O_NONBLOCK))

@@ -1,4 +1,4 @@
-"""Which host and device each rank is on, as all ranks know it, and so who can copy to whom."""
+"""Which host and device each rank is on, known to all ranks, and so which ranks can copy to which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who talks to whom: the ends of the edges of a rank's places."""
+"""Opens the channels between all places, and gives a rank the ends of its own places' edges."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Wiring:
         }
 
     def close(self) -> None:
-        """Give back what processes share; devices must be idle."""
+        """Release memory that processes share; devices must be idle."""
         if self._gpu_edges is not None:
             self._gpu_edges.close()
 

@@ -1,1 +1,1 @@
-"""The commands, one a file; heavy imports stay inside the functions so that help is quick."""
+"""The commands, one per file; heavy imports stay inside the functions so that help is quick."""

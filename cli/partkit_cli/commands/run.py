@@ -102,7 +102,7 @@ def run(
         return OK
     with output.progress() as progress:
         result = run_plan(plan, options, progress=progress)
-    if result is None:  # this process was a rank, and rank 0 tells the result
+    if result is None:  # this process was a rank, and rank 0 reports the result
         return OK
     if quick:
         result = _labelled_quick(result)

@@ -1,1 +1,1 @@
-"""A plan's stages at work on many items: over a process a device, or in one process."""
+"""Pipelines: a plan's stages run many items at once, with a process per device or in one process."""

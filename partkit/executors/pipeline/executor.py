@@ -37,7 +37,7 @@ from partkit.transport.ring import SharedRing
 from partkit.transport.wiring import Wiring
 
 _TRIAL_ITEMS = 8
-"""For each replica: enough to tell the host's time from the device's, and quick where stages are slow."""
+"""Items of a trial run per replica: enough to compare the host's time with the device's."""
 
 
 class PipelineExecutor:
@@ -122,12 +122,12 @@ class PipelineExecutor:
                 runner.make_loop(num_turns)
             self.items_at_once = num_turns * runner.place.num_replicas
             self.warnings.append(
-                f"{num_turns} items a launch: the host takes {format_seconds(host_s)} to launch one and the device "
+                f"{num_turns} items per launch: the host takes {format_seconds(host_s)} to launch one and the device "
                 f"{format_seconds(stage_s)} to compute it"
             )
 
     def _trial(self, runner: StageRunner) -> tuple[int, float, float]:
-        """Turns of a short run, and the seconds that the host and the device take for one; every rank takes part."""
+        """Turns of a short run, and seconds of host and device per turn; every rank takes part."""
         items = range(_TRIAL_ITEMS * max(place.num_replicas for place in self._places))
         for _ in range(2):
             trace = self.run(items, keep=(), one_at_a_time=False)
@@ -253,7 +253,7 @@ class PipelineExecutor:
     def _pass(
         self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None = None
     ) -> None:
-        """Take items through every place of this rank, with slots filled before and emptied behind."""
+        """Run items through every place of this rank, from the first receive to the last value sent."""
         if self._job.device == "cpu" and len(self._runners) > 1:
             self._pass_in_threads(items, trace, keep, due)
             return

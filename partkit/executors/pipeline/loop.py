@@ -24,7 +24,7 @@ from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
 
 _AHEAD = 1
-"""Launches that are queued behind the one that the device runs."""
+"""Launches queued while the device still runs an earlier one."""
 
 _LEAST_TURNS = 16
 
@@ -55,7 +55,7 @@ class StageLoop:
         compute: torch.cuda.Stream | None,
         stage_s: float,
     ) -> None:
-        """``stage_s`` is what the stage takes alone, from which the share of time that it works is told."""
+        """``stage_s`` is the stage's own time for one item, from which its busy share is computed."""
         self.num_turns, self._place, self._slots = num_turns, place, slots
         self._receivers, self._senders = list(receivers.values()), list(senders.values())
         self._num_slots, self._compute, self._stage_s = num_slots, compute, stage_s
@@ -103,7 +103,7 @@ class StageLoop:
         self._ends[number % (_AHEAD + 1)].record(self._compute)
 
     def _finish(self, number: int, block: Sequence[int], trace: Trace) -> None:
-        """See the end of a launch."""
+        """Wait until the oldest launch has ended, and note the time."""
         if self._compute is not None:
             self._ends[number % (_AHEAD + 1)].synchronize()
         trace.busy_s += self._stage_s * self.num_turns

@@ -1,6 +1,6 @@
-"""The whole captured graph on each device, items dealt in turn: what a user does whose model fits on one.
+"""The whole captured graph on each device, items dealt in turn: what one does whose model fits on one device.
 
-It is the pipeline of a plan with one stage, which all devices share: one CUDA graph a slot on CUDA. With one
+It is the pipeline of a plan with one stage, which all devices share: one CUDA graph per slot on CUDA. With one
 device it is ``single-graph``, the fastest way to run the model on a device without splitting it.
 """
 

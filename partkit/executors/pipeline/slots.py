@@ -120,7 +120,7 @@ class StageSlots:
         return {name: self._own(value) for name, value in leaves.items() if isinstance(value, torch.Tensor)}
 
     def _own(self, value: torch.Tensor) -> torch.Tensor:
-        """A copy of an output that is, or looks into, a receive buffer: the slot's next item would overwrite it."""
+        """A copy of an output that is, or is a view of, a receive buffer: the slot's next item would overwrite it."""
         return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
     def _capture(self, form: StageForm, slot: int, compute: torch.cuda.Stream) -> None:

@@ -1,6 +1,6 @@
 """The device split: a plan's stages on their devices in one process, several items in flight.
 
-On CUDA each stage has a CUDA graph a slot and values cross by peer copies on streams of their own; on the CPU each
+On CUDA each stage has a CUDA graph per slot and values cross by peer copies on streams of their own; on the CPU each
 stage has a thread. Replaying graphs of several devices in one process has an open fault upstream
 (pytorch#153025): outputs are compared with eager stages first, and graphs are given up where they differ.
 """

@@ -1,4 +1,4 @@
-"""One place of a pipeline on a program's own items, of which tokens tell one by one."""
+"""One place of a pipeline on a program's own items: a token through a pipe announces each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
 
 
 class StageStream:
-    """Takes inputs from one ring and gives outputs to another; :mod:`partkit.runs.open_pipeline` has all of the way."""
+    """Takes inputs from one ring and gives outputs to another; see :mod:`partkit.runs.open_pipeline`."""
 
     def __init__(
         self, runner: StageRunner, form: ItemForm, rings: tuple[SharedRing, SharedRing, SharedRing], folder: Path
@@ -33,7 +33,7 @@ class StageStream:
             self._name_by_value = {name: str(leaf) for name, leaf in pairs if isinstance(name, str) and name in values}
 
     def run(self) -> None:
-        """Take items until the end is told, or the program is gone."""
+        """Run items until the program announces the end or is gone."""
         runner = self._runner
         runner.open(self._give)
         has_more, turn = True, 0

@@ -19,7 +19,10 @@ class AccelerateExecutor(WholeModelExecutor):
     """The module as ``from_pretrained(device_map="balanced")`` would place it."""
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
-        """Place the module's layers and run one item."""
+        """Place the module's layers and run one item.
+
+        Raises :class:`UnsupportedError` on fewer than two CUDA devices, and where accelerate itself raises.
+        """
         accelerate = import_accelerate()
         indexes, kind = sorted(set(self._job.device_by_place)), self._context.device.type
         if kind != "cuda" or len(indexes) < 2:

@@ -20,7 +20,7 @@ _Marks = list[tuple[torch.cuda.Event, torch.cuda.Event]]
 class WholeModelExecutor:
     """Runs the unsplit model's own forward; subclasses prepare the module in :meth:`prepare`.
 
-    Where ranks share each item (``is_data_parallel`` is False), rank 0 tells its entry and its end for all.
+    Where ranks share each item (``is_data_parallel`` is False), rank 0 alone records when it entered and ended.
     """
 
     is_data_parallel = False

@@ -52,7 +52,7 @@ class InjectedDeepSpeedExecutor(DeepSpeedExecutor):
 
 
 def import_deepspeed(device_type: str) -> Any:
-    """The package, told which accelerator to use. Raises :class:`MachineError` where it is not installed."""
+    """The package, set to the kind of device. Raises :class:`MachineError` where it is not installed."""
     os.environ["DS_ACCELERATOR"] = device_type
     os.environ.update(plain_architectures(os.environ))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)

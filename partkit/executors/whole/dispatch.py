@@ -62,7 +62,7 @@ def spread_by_bytes(module: torch.nn.Module, num_parts: int) -> dict[str, int]:
 
 
 class Movers:
-    """How tensors are told apart by device and moved between them."""
+    """Which part a tensor is on, and how it moves to another."""
 
     def place(self, module: torch.nn.Module, part: int) -> None:
         """Put a module's own parameters and buffers on a part."""
@@ -81,7 +81,7 @@ class Movers:
 
 
 class DeviceMovers(Movers):
-    """Parts are on devices of their own or share some; operands see devices, numbered as the parts come to them."""
+    """Parts on CUDA devices, of which several parts may share one; devices are numbered in the order of the parts."""
 
     def __init__(self, device_by_part: Sequence[torch.device]) -> None:
         self._device_by_part = device_by_part

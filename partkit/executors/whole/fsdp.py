@@ -1,7 +1,7 @@
 """Fully sharded data parallel (FSDP2): each rank runs items of its own and gathers each layer's weights as it goes.
 
 A data-parallel way: rates are per rank and add up. The next layer's gather is started while one computes. A layer
-keeps its gathered weights after use in ``fsdp-replicated``, which so holds the whole model from the first item on.
+keeps its gathered weights after use in ``fsdp-replicated``, so that each rank holds the whole model after one item.
 """
 
 from __future__ import annotations

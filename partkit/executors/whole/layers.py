@@ -1,4 +1,4 @@
-"""A model's repeated layers: where layer-by-layer peers shard and cut."""
+"""A model's repeated layers: the units that FSDP shards and pipelining libraries cut between."""
 
 from __future__ import annotations
 

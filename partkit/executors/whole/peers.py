@@ -1,4 +1,4 @@
-"""Other people's libraries: a fault of theirs while loading or at the first item is a reason, not a failed rank."""
+"""An error that another library raises while loading is why it cannot run the model, and no failure of the rank."""
 
 from __future__ import annotations
 

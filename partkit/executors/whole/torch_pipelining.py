@@ -1,4 +1,4 @@
-"""torch.distributed.pipelining through its public API: even layers a stage, microbatches in a GPipe schedule.
+"""torch.distributed.pipelining through its public API: layers cut evenly, microbatches in a GPipe schedule.
 
 A microbatch is one of our items; each call of the schedule takes a group of items through all stages, and the pipeline
 fills and drains for every group, which is how this library works.
@@ -37,7 +37,7 @@ class TorchPipeliningExecutor:
         self.warnings = [f"groups of {_GROUP} microbatches, the pipeline filled and drained for each"]
 
     def load(self) -> None:
-        """Cut the model and run one group of items."""
+        """Cut the model and run one group of items. Raises :class:`UnsupportedError` where the library cannot."""
         loaded = load_job_model(self._job)
         if loaded.module is None:
             raise UnsupportedError("torch.distributed.pipelining cuts modules, and this model is an exported program")
@@ -117,7 +117,9 @@ class TorchPipeliningExecutor:
 
 
 def even_layers(module: torch.nn.Module, num_stages: int) -> list[str]:
-    """Paths of the layers that begin the second and later stages, as many layers in each as can be.
+    """Paths of the layers that begin the second and later stages; stages differ by at most one layer.
+
+    Raises :class:`UnsupportedError` where there are fewer layers than stages.
 
     >>> even_layers(torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(4))), 2)
     ['2']

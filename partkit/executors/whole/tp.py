@@ -143,7 +143,7 @@ def styles_for(module: torch.nn.Module, num_ranks: int) -> dict[str, ParallelSty
 
 
 def _share_heads(module: torch.nn.Module, num_ranks: int) -> None:
-    """Tell attention modules whose code counts heads that they hold a share of them."""
+    """Set the number of heads of attention modules whose code reads it to this rank's share."""
     attribute = ARCHITECTURES[module.config.model_type].head_attribute  # type: ignore[union-attr, index]
     if attribute is None:
         return

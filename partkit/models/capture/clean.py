@@ -1,4 +1,4 @@
-"""Clean a captured graph: what changes no result at inference goes, what depends on no input is marked free."""
+"""Clean a captured graph: drop what changes no result at inference, and mark what depends on no input as free."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def mask_of(node: fx.Node) -> Any:
 
 
 def drop_mask(node: fx.Node) -> None:
-    """Let an attention do without its mask."""
+    """Remove an attention's mask."""
     _set_argument(node, 3, "attn_mask", None)
 
 

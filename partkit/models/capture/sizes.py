@@ -29,7 +29,7 @@ def item_size(label: str) -> int:
 
 
 def dynamic_shapes(spec: ModelSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ShapesCollection | None:
-    """What torch.export is told of sizes that vary: from 1 to the example's; None where none does."""
+    """The ``dynamic_shapes`` for torch.export: sizes that vary go from 1 to the example's; None where none varies."""
     if not spec.sizes:
         return None
     dims = {label: Dim(label, min=1, max=largest) for label, largest in spec.sizes.items()}

@@ -1,4 +1,4 @@
-"""Build an ``hf:`` model from its folder and tie it to its checkpoint."""
+"""Build an ``hf:`` model from its folder and map its tensors to its checkpoint's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ from partkit.models.weights import (
 
 
 def load_folder(spec: ModelSpec, folder: Path) -> LoadedModel:
-    """The model of a folder with everything checked; see :class:`partkit.models.sources.hf.HuggingFaceSource`."""
+    """The model of a folder with everything checked; see :class:`partkit.models.sources.hf.HuggingFaceSource`.
+
+    Raises :class:`UsageError` for a config that cannot be built, :class:`WeightsError` for a damaged checkpoint.
+    """
     checkpoint = find_checkpoint(folder)
     config = _load_config(spec, folder)
     with _faults_of_config(folder):
@@ -78,7 +81,7 @@ def _faults_of_config(folder: Path) -> Iterator[None]:
 
 
 def _maker(spec: ModelSpec, folder: Path, config: Any) -> Callable[..., nn.Module]:
-    """What makes the model of a config: the task's auto class, or the config's own first architecture."""
+    """The constructor of the model of a config: the task's auto class, or the config's own first architecture."""
     transformers = import_transformers()
     auto_class = None if spec.task is None else AUTO_CLASS_BY_TASK[spec.task]
     name = "" if auto_class else config.architectures[0]

@@ -55,7 +55,7 @@ def recipes_by_name(model: Any, checkpoint: Checkpoint) -> tuple[dict[str, Recip
 
 
 def ignored_when_surplus(model: Any) -> re.Pattern[str] | None:
-    """Names that transformers drops from a checkpoint without a word, such as old position ids."""
+    """Names that transformers silently ignores in a checkpoint, such as old position ids."""
     patterns = set(model._keys_to_ignore_on_load_unexpected or ())
     buffers = [name for name, _ in model.named_buffers()]
     if any(name.endswith("rotary_emb.inv_freq") for name in buffers):

@@ -172,7 +172,7 @@ class PresetSource:
         return spec.model_copy(update={"inputs": within_own_ranges(spec.inputs, own) if spec.inputs else own})
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        """Build the transformers class with seeded weights."""
+        """Build the transformers class with seeded weights. Raises :class:`UsageError` for an unknown name."""
         from partkit.models.sources.transformers_model import load_config, load_seeded
 
         preset = _find(spec.source)

@@ -21,7 +21,11 @@ STRUCTURE_FILE = "partkit/outputs.json"
 
 
 def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
-    """The program of a checked archive; see :class:`partkit.models.sources.pt2.ArchiveSource`."""
+    """The program of a checked archive; see :class:`partkit.models.sources.pt2.ArchiveSource`.
+
+    Raises :class:`FormatError` for a file that torch cannot load, :class:`UsageError` without example inputs or in
+    another dtype than the spec asks for.
+    """
     extra = {STRUCTURE_FILE: ""}
     try:
         exported = torch.export.load(file, extra_files=extra)

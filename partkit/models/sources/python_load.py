@@ -25,7 +25,10 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
-    """The factory's model; see :class:`partkit.models.sources.python_factory.PythonFactorySource`."""
+    """The factory's model; see :class:`partkit.models.sources.python_factory.PythonFactorySource`.
+
+    Raises :class:`UsageError` where the factory raises or returns no module, and for inputs that do not fit it.
+    """
     torch.manual_seed(spec.seed)
     try:
         made = factory()

@@ -37,7 +37,10 @@ class TimmSource:
         return spec
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        """Build the model on meta with seeded weights."""
+        """Build the model on meta with seeded weights.
+
+        Raises :class:`MachineError` without timm, :class:`UsageError` for a name that it does not know.
+        """
         import torch
 
         from partkit.models.sources.loaded import LoadedModel

@@ -21,7 +21,7 @@ def repair_torchvision() -> None:
         importlib.import_module("torchvision")
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
-            return  # another fault, which the package that needs torchvision will tell
+            return  # another fault, which the package that needs torchvision will raise
         import torch
 
         for name in _OPERATORS:

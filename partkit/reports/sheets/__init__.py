@@ -1,4 +1,4 @@
-"""What each kind of document shows: one kind a file."""
+"""The sheet of each kind of document: one kind per file."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _LINKS = (
 
 
 def cluster_sheet(cluster: Cluster) -> Sheet:
-    """A row a device, then the links that differ from the usual one."""
+    """A row per device, then the links that differ from the usual one."""
     devices = tuple(
         (
             Cell(str(index), index),

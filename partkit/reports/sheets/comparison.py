@@ -1,4 +1,4 @@
-"""What a comparison shows: a row an executor, whether the figures may be trusted, and what is best."""
+"""What a comparison shows: a row per executor, whether the figures may be trusted, and what is best."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 def comparison_sheet(comparison: Comparison) -> Sheet:
-    """A row an executor, then reasons and notes, warnings, validity and verdict."""
+    """A row per executor, then reasons and notes, warnings, validity and verdict."""
     model = comparison.model
     inputs = ", ".join(str(spec) for spec in model.inputs)
     devices = f"{comparison.devices} device{'s' if comparison.devices != 1 else ''}"

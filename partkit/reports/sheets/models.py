@@ -41,7 +41,7 @@ class KnownModel(Protocol):
 
 
 def models_sheet(models: Iterable[KnownModel]) -> Sheet:
-    """A row a model, and the other ways to name one."""
+    """A row per model, and the other ways to name one."""
     rows = tuple(
         (
             text_cell(model.name),

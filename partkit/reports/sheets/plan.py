@@ -20,7 +20,7 @@ _PLANNER_NAMES = {"even": "even layers", "by_params": "by parameters"}
 
 
 def plan_sheet(plan: Plan) -> Sheet:
-    """A row a stage, then the bottleneck and the prediction."""
+    """A row per stage, then the bottleneck and the prediction."""
     labels = stage_labels([stage.modules for stage in plan.stages])
     rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
     notes = [_bottleneck(plan), _predicted(plan)]

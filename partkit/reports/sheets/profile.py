@@ -18,7 +18,7 @@ _COLUMNS = (
 
 
 def profile_sheet(profile: Profile) -> Sheet:
-    """A row a block in the order of the model, and what the times hold for."""
+    """A row per block in the order of the model, and what the times hold for."""
     nodes_by_block: dict[str, list[Node]] = {}
     for node in profile.nodes:
         if node.op not in (INPUT_OP, OUTPUT_OP):

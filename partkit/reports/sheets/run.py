@@ -19,7 +19,7 @@ _RANKS = (
 
 
 def run_sheet(result: RunResult) -> Sheet:
-    """A row a rank, a row a stage, then speed, latency, efficiency, the check and any warnings."""
+    """A row per rank, a row per stage, then speed, latency, efficiency, the check and any warnings."""
     tables = [Table(_RANKS, tuple(_rank(rank) for rank in result.ranks))]
     if result.stages:
         tables.append(Table(_STAGES, tuple(_stage(stage) for stage in result.stages)))

@@ -1,4 +1,4 @@
-"""Many items a launch: on the CPU the same turns run one by one, as the messages of a CUDA graph would."""
+"""Many items per launch: on the CPU the same turns run one by one, as the messages of a CUDA graph would."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def test_loops_of_replicas_give_the_same_bits_and_count_every_item() -> None:
     assert result.items == 75
     assert result.steady_samples_per_s > 0
     assert all(0 < use.busy <= 1 for use in result.ranks)
-    told = [warning for warning in result.warnings if warning.startswith("16 items a launch: the host takes ")]
+    told = [warning for warning in result.warnings if warning.startswith("16 items per launch: the host takes ")]
     assert len(told) == len(result.ranks) == 3
 
 
 def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop(tmp_path: Path) -> None:
-    job = job_of(plan_of("bert-tiny", 2), "pipeline", RunOptions(device="cpu", loop_graph="on"))
+    options = RunOptions(device="cpu", loop_graph="on", allow_code=True)
+    job = job_of(plan_of("py:tests.sample_models:stack", 2), "pipeline", options)
     reference = make_reference(job, tmp_path)
     with RankGroup(job) as group:
         loaded = group.call(Load())
@@ -46,8 +47,10 @@ def test_a_check_fills_a_launch_so_that_what_it_sees_is_the_loop(tmp_path: Path)
 
 
 def test_a_rank_of_several_stages_says_that_it_has_no_loop() -> None:
-    options = RunOptions(device="cpu", items=12, latency_items=2, loop_graph="on", devices=(0, 0), check=False)
-    result = run_plan(plan_of("bert-tiny", 2), options)
+    options = RunOptions(
+        device="cpu", items=12, latency_items=2, loop_graph="on", devices=(0, 0), check=False, allow_code=True
+    )
+    result = run_plan(plan_of("py:tests.sample_models:stack", 2), options)
     assert result is not None
     assert "no graph of the whole loop: it hosts several stages" in result.warnings
 
