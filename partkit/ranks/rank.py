@@ -18,7 +18,8 @@ from torch._C._distributed_c10d import PrefixStore, Store
 from partkit.data.job import Job, LinksJob, ProfileJob, RunJob, read_job
 from partkit.data.orders import DescribeEnvironment, Order, ReplyT, name_of
 from partkit.data.replies import EnvironmentDescribed, Reply
-from partkit.executors import ON_STAGES, RankContext
+from partkit.executors import executor_info
+from partkit.executors.protocol import RankContext
 from partkit.machine.environment import describe_environment
 from partkit.ranks.failure import failure_of
 from partkit.ranks.group import connect, write_failure
@@ -76,7 +77,7 @@ class Rank:
     def __init__(self, job: Job, rank: int, world_size: int, store: Store, *, device_index: int | None = None) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
-            if isinstance(job, LinksJob) or job.label in ON_STAGES:
+            if isinstance(job, LinksJob) or (isinstance(job, RunJob) and executor_info(job.executor).runs_stages):
                 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)

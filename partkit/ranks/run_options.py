@@ -9,7 +9,7 @@ from typing import Any, Literal
 from partkit.data.job import DeviceType, LoopGraph, RunJob
 from partkit.data.plan import NO_EXECUTOR, Plan
 from partkit.errors import MachineError, MismatchError, UsageError
-from partkit.executors import IN_ONE_PROCESS, ON_ONE_DEVICE, ON_STAGES, require_executor
+from partkit.executors import EXECUTORS, executor_info, require_executor
 from partkit.machine.devices import num_cuda_devices, resolve_device
 from partkit.models.sources import require_consent
 
@@ -50,23 +50,22 @@ class RunOptions:
 def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
     """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
     _require_runnable(plan, executor)
-    require_executor(executor, allow_code=options.allow_code)
+    info = require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
-    if options.rate_per_s is not None and executor not in ON_STAGES:
-        raise UsageError(
-            f"items cannot arrive at a rate with {executor}", hint=f"use one of {', '.join(ON_STAGES)}, or leave it out"
-        )
+    if options.rate_per_s is not None and not info.runs_stages:
+        able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
+        raise UsageError(f"items cannot arrive at a rate with {executor}", hint=f"use one of {able}, or leave it out")
     device = _device_for(plan, options.device)
     device_by_place = _devices(plan, options.devices)
     if device == "cuda":
         _require_devices(device_by_place, plan)
     layout: dict[str, Any] = {"devices": device_by_place}
-    if executor in ON_ONE_DEVICE:
+    if info.on_one_device:
         layout = {"devices": device_by_place[:1]}
-    elif executor in IN_ONE_PROCESS or options.devices is not None:
-        hosts = device_by_place[:1] if executor in IN_ONE_PROCESS else tuple(dict.fromkeys(device_by_place))
-        rank_by_place = tuple(0 if executor in IN_ONE_PROCESS else hosts.index(index) for index in device_by_place)
+    elif info.in_one_rank or options.devices is not None:
+        hosts = device_by_place[:1] if info.in_one_rank else tuple(dict.fromkeys(device_by_place))
+        rank_by_place = tuple(0 if info.in_one_rank else hosts.index(index) for index in device_by_place)
         layout = {"devices": hosts, "host_by_place": rank_by_place, "device_by_place": device_by_place}
     return RunJob(
         executor=executor,
@@ -95,7 +94,7 @@ def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
 
 def _require_runnable(plan: Plan, executor: str) -> None:
     """Stages that wait for each other within one item would do so for ever."""
-    if executor in (*ON_STAGES, NO_EXECUTOR) and not plan.contiguous:
+    if not plan.contiguous and (executor == NO_EXECUTOR or executor_info(executor).runs_stages):
         raise MismatchError(
             f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "
             "runs once for an item",

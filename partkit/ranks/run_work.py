@@ -29,8 +29,8 @@ from partkit.data.replies import (
     Reply,
     StageSeconds,
 )
-from partkit.executors import Executor, RankContext, make_executor
-from partkit.executors.protocol import ScheduledExecutor, StreamingExecutor, Trace
+from partkit.executors import make_executor
+from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
 from partkit.ranks.outputs import compare_outputs, write_outputs

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 
 from partkit.data.result import Row, Verdict
 from partkit.data.units import format_bytes, format_rate
-
-ON_ONE_DEVICE = ("single", "single-graph")
-"""Executors that use one device however many there are."""
-COPIES = ("replicas", "fsdp-replicated")
-"""Executors that hold the whole model on every device."""
+from partkit.executors import EXECUTORS, ExecutorInfo
 
 
 def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
@@ -31,8 +27,8 @@ def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
 
 
 def _throughput_text(sound: Sequence[Row], num_devices: int) -> str:
-    whole = max((row for row in sound if _name(row) in (*ON_ONE_DEVICE, *COPIES)), key=_rate, default=None)
-    split = max((row for row in sound if _name(row) not in (*ON_ONE_DEVICE, *COPIES)), key=_rate, default=None)
+    whole = max((row for row in sound if _info(row).holds_whole_model), key=_rate, default=None)
+    split = max((row for row in sound if not _info(row).holds_whole_model), key=_rate, default=None)
     if whole is None:
         assert split is not None
         return f"{_told(split)}."
@@ -53,7 +49,7 @@ def _told(row: Row) -> str:
 
 
 def _where(whole: Row, num_devices: int) -> str:
-    if _name(whole) in ON_ONE_DEVICE:
+    if _info(whole).on_one_device:
         return f" on one of {num_devices} devices"
     return f" on {num_devices} devices, each of which must hold the whole model ({format_bytes(_peak(whole))})"
 
@@ -62,9 +58,10 @@ def _memory_text(leanest: Row) -> str:
     return f"{leanest.executor} needs least memory per device ({format_bytes(_peak(leanest))})."
 
 
-def _name(row: Row) -> str:
-    """The executor, without the run that a joined row is marked with."""
-    return row.executor.partition(" ")[0]
+def _info(row: Row) -> ExecutorInfo:
+    """What is known of the row's executor, whose name is without the run that a joined row is marked with."""
+    name = row.executor.partition(" ")[0]
+    return EXECUTORS.get(name, ExecutorInfo(name))
 
 
 def _rate(row: Row) -> float:

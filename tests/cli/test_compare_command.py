@@ -37,12 +37,12 @@ def test_a_plan_is_compared_and_its_path_is_the_last_line(partkit, library):
 
 def test_a_model_is_planned_first_and_the_plan_written(partkit, library):
     _valid(library)
-    told = partkit("compare", "py:mine:net", "--stages", "2", "--with", "single, fsdp", "--quick", "-o", "c.json")
+    told = partkit("compare", "py:mine:net", "--stages", "2", "--with", "single, pipeline", "--quick", "-o", "c.json")
     assert told.code == 0
     assert told.out.endswith("\nplan: plans/bert-tiny2.json\n")
     assert told.err.endswith("wrote plans/bert-tiny2.json\ncompare_executors at work\nwrote c.json\n")
     options = library.asked["compare_executors"][1]
-    assert options.executors == ("single", "fsdp")
+    assert options.executors == ("single", "pipeline")
     assert (options.rounds, options.seconds_per_round, options.quick) == (3, 0.5, True)
     assert options.allow_code, "typing py: is consent"
     assert Comparison.load("c.json") == library.comparison
@@ -132,3 +132,17 @@ def test_two_models_at_once_are_refused(partkit, library):
         "partkit: one model or plan is compared at a time, and 2 are named (bert, gpt2); "
         "join earlier comparisons with --from\n",
     )
+
+
+def test_executors_that_need_no_graph_are_compared_without_capture(partkit, library, monkeypatch):
+    _valid(library)
+    monkeypatch.setattr("partkit.runs.uncaptured.uncaptured_plan", library.note("uncaptured_plan", "plan"))
+    graphless = "single,dispatch,fsdp,fsdp-replicated,fsdp1,tp,deepspeed,deepspeed-inject,accelerate,torch-pipelining"
+    told = partkit("compare", "py:mine:net", "--stages", "2", "--with", graphless, "-q")
+    assert told.code == 0
+    assert library.asked["compare_executors"][0] == library.plan
+    assert "profile_model" not in library.asked
+    del library.asked["uncaptured_plan"]
+    assert partkit("compare", "py:mine:net", "--stages", "2", "--with", "single,replicas", "-q").code == 0
+    assert "profile_model" in library.asked
+    assert "uncaptured_plan" not in library.asked

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "bert"
 CPU_STAGES = 2
-WITHOUT_CAPTURE = frozenset({"single", "dispatch"})
-"""Executors that need no graph, and so also run a model that torch.export cannot capture."""
 
 
 def compare(
@@ -86,9 +84,9 @@ def compare(
         from partkit.runs.compare import CompareOptions, compare_executors
 
         names = tuple(name.strip() for name in executors.split(",") if name.strip())
-        for name in names:  # before a model is profiled
-            require_executor(name, allow_code=True)
-        plan, plan_path, typed = _plan(given, names, building, planning, machine, output)
+        infos = [require_executor(name, allow_code=True) for name in names]  # before a model is profiled
+        needs_capture = any(info.needs_capture for info in infos)
+        plan, plan_path, typed = _plan(given, building, planning, machine, output, needs_capture=needs_capture)
         options = CompareOptions(
             executors=names,
             rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
@@ -133,13 +131,17 @@ def _joined(paths: list[str], *, allow_mixed: bool) -> Comparison:
 
 def _plan(
     given: list[str],
-    executors: tuple[str, ...],
     building: ModelOptions,
     planning: PlanOptions,
     machine: MachineOptions,
     output: Output,
+    *,
+    needs_capture: bool,
 ) -> tuple[Plan, Path, bool]:
-    """The plan, its file, and whether the person typed the model's name (which is consent to its code)."""
+    """The plan, its file, and whether the person typed the model's name (which is consent to its code).
+
+    ``needs_capture`` is False where no executor needs a graph: then also a model runs that torch.export cannot capture.
+    """
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
     from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
@@ -158,7 +160,7 @@ def _plan(
             refuse(building, model, "plan")
             refuse(planning, model, "plan")
             return document, Path(model), False
-    elif WITHOUT_CAPTURE.issuperset(executors):
+    elif not needs_capture:
         plan = _uncaptured_plan(building.spec(model), planning, machine, output)
         return plan, write_plan(plan, None, output), True
     profile = profile_of(model, building, machine, output)
