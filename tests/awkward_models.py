@@ -208,6 +208,16 @@ def nested_outputs() -> Made:
     return Function(body), (matrix(),), {}
 
 
+def texts_as_outputs() -> Made:
+    """Texts that are names of nodes, of inputs and of parameters, and numbers, beside what is computed."""
+
+    def body(layer, x):
+        hidden = torch.relu(layer(x))
+        return {"y": hidden, "activation": "relu", "relu": "x", "x": ["linear", x], "output": ("output", 2.5, True)}
+
+    return Function(body), (matrix(),), {}
+
+
 def number_as_output() -> Made:
     def body(layer, x):
         total = x.sum().item()
@@ -391,6 +401,7 @@ ALL: tuple[Callable[[], Made], ...] = (
     writes_to_its_input,
     shared_twice,
     nested_outputs,
+    texts_as_outputs,
     number_as_output,
     many_inputs,
     long_skips,

@@ -13,7 +13,7 @@ from partkit.models.capture import Capture
 from partkit.models.of_job import tensor_reader
 from partkit.models.sources.loaded import LoadedModel
 from partkit.profilers.assemble import assemble
-from partkit.stages.cut import StageGraph, ValueSpec, cut
+from partkit.stages.cut import Computed, StageGraph, ValueSpec, cut
 from partkit.stages.materialise import materialise
 from partkit.transport.buffers import SlotBuffer
 
@@ -61,7 +61,7 @@ def run_stages(
         for target, values in stage.sends.items():
             crossing |= {(stage.index, target, value.name): given[value.name] for value in values}
         if stage.leaves is not None:
-            leaves = [given[leaf] if isinstance(leaf, str) else leaf for leaf in stage.leaves]
+            leaves = [given[leaf.name] if isinstance(leaf, Computed) else leaf for leaf in stage.leaves]
     return leaves
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import re
 import tempfile
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import ConstantArgument, OutputKind
 from torch.utils import _pytree as pytree
 
 from partkit.data.model import ModelSpec
@@ -22,6 +25,7 @@ from partkit.models.sources import parse_model
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.pt2_load import STRUCTURE_FILE
 from partkit.models.sources.signature import with_own_tensors
+from partkit.models.structures import describe_structure, register_classes, remember_structure
 from partkit.models.weights import ModuleWeights, named_tensors
 
 
@@ -37,34 +41,55 @@ def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
     tensors = dict(named_tensors(module))
     if any(tensor.is_meta for tensor in tensors.values()):
         raise UsageError(f"the {name} has parameters on the meta device", hint="give them values first")
+    register_classes((args, dict(kwargs)), f"the {name} is fed")
     own_args, own_kwargs = with_own_tensors((args, dict(kwargs)))
     spec = ModelSpec(source=f"the {name}")
     program = export_program(LoadedModel(spec, module, own_args, own_kwargs, ModuleWeights(tensors)))
+    constants = _constant_outputs(program)
+    structure = _flatten(program, own_args, own_kwargs)
+    outputs = json.dumps({**describe_structure(structure), "constants": constants})
     folder.mkdir(parents=True, exist_ok=True)
     handle, text = tempfile.mkstemp(dir=folder, suffix=".pt2")
     os.close(handle)
     temporary = Path(text)
     try:
-        torch.export.save(program, temporary, extra_files={STRUCTURE_FILE: _flatten_outputs(program)})
+        torch.export.save(program, temporary, extra_files={STRUCTURE_FILE: outputs})
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         path = folder / f"{re.sub(r'[^A-Za-z0-9_]', '', name)}-{digest[:16]}.pt2"
         temporary.replace(path)
+        remember_structure(path.name, structure)
     finally:
         temporary.unlink(missing_ok=True)
     return parse_model(f"pt2:{path}")
 
 
-def _flatten_outputs(program: ExportedProgram) -> str:
-    """Have the program return a flat tuple, and give its own structure as text for whoever knows its classes.
+def _flatten(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pytree.TreeSpec:
+    """Have the program take a flat tuple of what it is fed and return one of what it computes, in place.
 
-    Ranks need only the leaves, and may lack the program's imports. The text is empty for a class that was
-    registered without a name to serialise it by: its users get the tuple.
+    Ranks need only the leaves, and may lack the program's imports; torch cannot read back a text among the outputs.
+    Returns the outputs' own structure.
     """
     signature = program.module_call_graph[0].signature
     assert signature is not None
-    structure, signature.out_spec = signature.out_spec, pytree.tree_structure((0,) * signature.out_spec.num_leaves)
-    try:
-        return pytree.treespec_dumps(structure)
-    except NotImplementedError:
-        return ""
+    structure: pytree.TreeSpec = signature.out_spec
+    fed = tuple(pytree.tree_leaves((args, kwargs)))
+    signature.in_spec, signature.forward_arg_names = pytree.tree_structure((fed, {})), None
+    program.example_inputs = (fed, {})
+    is_computed = [not isinstance(spec.arg, ConstantArgument) for spec in program.graph_signature.output_specs]
+    output = program.graph.output_node()
+    (leaves,) = output.args
+    assert isinstance(leaves, tuple | list)
+    output.args = (tuple(itertools.compress(leaves, is_computed)),)
+    program.graph_module.recompile()
+    specs = list(itertools.compress(program.graph_signature.output_specs, is_computed))
+    program.graph_signature.output_specs[:] = specs
+    signature.outputs = [each for each in signature.outputs if not isinstance(each, ConstantArgument)]
+    signature.out_spec = pytree.tree_structure((0,) * sum(spec.kind == OutputKind.USER_OUTPUT for spec in specs))
+    return structure
+
+
+def _constant_outputs(program: ExportedProgram) -> dict[str, Any]:
+    """The program's outputs that are the same for every item, by their place among all."""
+    specs = [spec.arg for spec in program.graph_signature.output_specs if spec.kind == OutputKind.USER_OUTPUT]
+    return {str(place): arg.value for place, arg in enumerate(specs) if isinstance(arg, ConstantArgument)}

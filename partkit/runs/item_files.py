@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch.utils import _pytree as pytree
 
 from partkit.data.progress import Progress, silent
 from partkit.errors import FormatError, UsageError
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Entry, read_header
 from partkit.runs.open_pipeline import Pipeline
+from partkit.stages.cut import Computed
 from partkit.transport.item_form import ItemForm
 
 _STORED_NAME = {name: stored for stored, name in TORCH_NAME_BY_DTYPE.items()}
@@ -36,7 +36,7 @@ def map_file(pipeline: Pipeline, inputs: Path, outputs: Path, progress: Progress
     form, tell = pipeline.form, progress or silent
     count = _count(form, inputs, read_header(inputs))
     with _OutputFile.create(outputs, form, count) as file:
-        for done, result in enumerate(pipeline.map(_items(inputs, form, count)), start=1):
+        for done, result in enumerate(pipeline.map_flat(_items(inputs, form, count)), start=1):
             file.write(done - 1, result)
             tell("Running items", done, count)
     return count
@@ -108,9 +108,10 @@ class _OutputFile:
         finally:
             Path(name).unlink(missing_ok=True)
 
-    def write(self, item: int, result: Any) -> None:
-        """Put one item's outputs, in the model's structure, in their place."""
-        leaves = dict(zip(self._form.leaves, pytree.tree_leaves(result), strict=True))
+    def write(self, item: int, result: list[Any]) -> None:
+        """Put one item's flat outputs in their place."""
+        pairs = zip(self._form.leaves, result, strict=True)
+        leaves = {leaf.name: value for leaf, value in pairs if isinstance(leaf, Computed)}
         for value in self._form.outputs:
             data = leaves[value.name].contiguous().reshape(math.prod(value.shape)).view(torch.uint8)
             self._file.seek(self._data_start + self._starts[value.name] + item * value.num_bytes)

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,14 +98,28 @@ class Pipeline:
         An item is a mapping of tensors by input name, a tuple or list of them in the order of the model's inputs,
         or one tensor. Items are taken no faster than outputs are asked for: at most ``max_in_flight`` ahead. Left
         early, the generator waits for what is under way and keeps nothing of it. Raises :class:`UsageError` for
-        an item of another form and :class:`RankFailedError` when a rank ends.
+        an item of another form, or a structure of classes that this program has not imported, and
+        :class:`RankFailedError` when a rank ends.
         """
+        lost = self.form.lost
+        if lost is not None:
+            raise UsageError(
+                f"{self._job.model.source} returns {lost.classes}, which this program does not know",
+                hint="import it first, or take the outputs one by one with map_flat",
+            )
+        return self._start(items, self.form.rebuild)
+
+    def map_flat(self, items: Iterable[Any]) -> Iterator[list[Any]]:
+        """As :meth:`map`, each output as a list of its leaves, in the order of ``torch.utils._pytree``."""
+        return self._start(items, self.form.flat)
+
+    def _start(self, items: Iterable[Any], rebuild: Callable[[Mapping[str, torch.Tensor]], Any]) -> Iterator[Any]:
         if not self._is_open or self._is_mapping:
             raise UsageError(
                 "the pipeline is closed" if not self._is_open else "another map of this pipeline is not finished",
                 hint="open it again with open_pipeline" if not self._is_open else "close that generator first",
             )
-        return self._map(iter(items))
+        return self._map(iter(items), rebuild)
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
@@ -128,14 +142,14 @@ class Pipeline:
 
     # --- items ---
 
-    def _map(self, items: Iterator[Any]) -> Iterator[Any]:
+    def _map(self, items: Iterator[Any], rebuild: Callable[[Mapping[str, torch.Tensor]], Any]) -> Iterator[Any]:
         self._is_mapping, has_more = True, True
         numbered = enumerate(items)
         try:
             while has_more or self._num_got < self._num_put:
                 num_waiting = self._num_put - self._num_got
                 if num_waiting and (not has_more or num_waiting == self._num_slots or self._is_there()):
-                    yield self.form.rebuild(self._get())
+                    yield rebuild(self._get())
                     continue
                 for index, item in numbered:
                     self._put(self.form.bind(item, index))

@@ -48,12 +48,21 @@ class ValueSpec:
 
 
 @dataclass(frozen=True)
+class Computed:
+    """One of the model's flat outputs that the graph computes. Every other is a constant, a string perhaps that is the
+    name of a value too: so a name by itself never stands for a value.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
 class StageGraph:
     """One stage, without weights.
 
     ``graph`` takes ``takes`` in order (model inputs first held here, then values received) and gives the
     tuple ``gives``. ``receives`` and ``sends`` list values by the other stage; ``leaves`` are the model's
-    flat outputs, by value name or as constants, on the stage that returns them, else None.
+    flat outputs, :class:`Computed` or constants, on the stage that returns them, else None.
     """
 
     index: int
@@ -67,6 +76,11 @@ class StageGraph:
     leaves: tuple[Any, ...] | None
     free: frozenset[str]
     symbols: Symbols
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The values that the stage gives of the model's outputs, each once."""
+        return tuple(dict.fromkeys(leaf.name for leaf in self.leaves or () if isinstance(leaf, Computed)))
 
     @property
     def depends_on_data(self) -> bool:
@@ -230,7 +244,9 @@ class _StageBuilder:
             if node.op == "output":
                 flat = node.args[0]
                 assert isinstance(flat, tuple | list)
-                self.leaves = tuple(self._copy(leaf).name if isinstance(leaf, fx.Node) else leaf for leaf in flat)
+                for leaf in node.all_input_nodes:
+                    self._copy(leaf)
+                self.leaves = tuple(Computed(leaf.name) if isinstance(leaf, fx.Node) else leaf for leaf in flat)
             elif node in self.computed and node.op != "placeholder":
                 self._copy(node)
         return self._finish(sends, receives, tuple(str(node.target) for node in model_inputs))
@@ -257,10 +273,9 @@ class _StageBuilder:
         model_inputs: tuple[str, ...],
     ) -> StageGraph:
         names = [value.name for values in sends.values() for value in values]
-        copies = {copy.name: copy for copy in self.copies.values()}
+        names += [leaf.name for leaf in self.leaves or () if isinstance(leaf, Computed)]
         nodes = self.captured.nodes
         gives: dict[str, fx.Node] = {name: self.copies[nodes[name]] for name in names}
-        gives.update({leaf: copies[leaf] for leaf in self.leaves or () if isinstance(leaf, str) and leaf in copies})
         self.graph.output(tuple(gives.values()))
         self.graph.lint()
         return StageGraph(

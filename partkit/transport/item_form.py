@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ from torch.utils import _pytree as pytree
 from partkit.data.model import InputSpec
 from partkit.errors import UsageError
 from partkit.models.capture import Capture, has_known_shape
-from partkit.stages.cut import ValueSpec, largest_spec, value_spec
+from partkit.models.structures import leaf_paths
+from partkit.stages.cut import Computed, ValueSpec, largest_spec, value_spec
 
 if TYPE_CHECKING:
     from partkit.transport.ring import SharedRing
@@ -30,8 +32,10 @@ class ItemForm:
         self.output_node: str = output.name
         leaves = output.args[0]
         assert isinstance(leaves, tuple | list)
-        self.leaves: tuple[Any, ...] = tuple(leaf.name if isinstance(leaf, fx.Node) else leaf for leaf in leaves)
-        """The model's flat outputs: a value's name, or a constant as it is."""
+        self.leaves: tuple[Any, ...] = tuple(
+            Computed(leaf.name) if isinstance(leaf, fx.Node) else leaf for leaf in leaves
+        )
+        """The model's flat outputs: computed ones by name, or a constant as it is."""
         given = {leaf.name: leaf for leaf in leaves if isinstance(leaf, fx.Node)}
         for name, node in given.items():
             if not isinstance(node.meta.get("val"), torch.Tensor) or not has_known_shape(node):
@@ -43,6 +47,8 @@ class ItemForm:
         self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
         """What an item's slot holds of the outputs, each value once."""
         self._out_spec = captured.out_spec
+        self.lost = captured.lost
+        """Why :meth:`rebuild` gives a flat tuple, if it does."""
         self._captured, self._given = captured, tuple(given.values())
         self._known: dict[tuple[tuple[str, int], ...], tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]] = {}
         self.labels = tuple(captured.spec.sizes)
@@ -105,19 +111,21 @@ class ItemForm:
 
     def rebuild(self, tensors: Mapping[str, torch.Tensor]) -> Any:
         """The model's own output structure around copies of the item's output values."""
+        return pytree.tree_unflatten(self.flat(tensors), self._out_spec)
+
+    def flat(self, tensors: Mapping[str, torch.Tensor]) -> list[Any]:
+        """The model's flat outputs: copies of the item's output values, and constants."""
         copies = {name: tensor.clone() for name, tensor in tensors.items()}
-        leaves = [copies[leaf] if isinstance(leaf, str) and leaf in copies else leaf for leaf in self.leaves]
-        return pytree.tree_unflatten(leaves, self._out_spec)
+        return [copies[leaf.name] if isinstance(leaf, Computed) else leaf for leaf in self.leaves]
 
     def output_names(self) -> dict[str, str]:
         """A name for people of each output value: its path in the structure, as ``logits`` or ``hidden.0``."""
-        dummy = pytree.tree_unflatten(list(self.leaves), self._out_spec)
-        paths, _ = pytree.tree_flatten_with_path(dummy)
-        values = {value.name for value in self.outputs}
+        paths = leaf_paths(self._out_spec) if self.lost is None else self.lost.paths
         named: dict[str, str] = {}
-        for (path, _), leaf in zip(paths, self.leaves, strict=True):
-            if isinstance(leaf, str) and leaf in values:
-                named.setdefault(leaf, ".".join(map(_part, path)) or "output")
+        for path, leaf in zip(paths, self.leaves, strict=True):
+            if isinstance(leaf, Computed) and leaf.name not in named:
+                choices = itertools.chain([path], (f"{path}_{number}" for number in itertools.count(1)))
+                named[leaf.name] = next(name for name in choices if name not in named.values())
         return named
 
 
@@ -148,9 +156,3 @@ def _fits(shape: Sequence[int], spec: InputSpec) -> bool:
         size == planned or (str(place) in spec.dynamic and 1 <= size <= planned)
         for place, (size, planned) in enumerate(zip(shape, spec.shape, strict=True))
     )
-
-
-def _part(key: Any) -> str:
-    if isinstance(key, pytree.SequenceKey):
-        return str(key.idx)
-    return str(key.name if isinstance(key, pytree.GetAttrKey) else key.key)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -34,23 +34,29 @@ SKIPS = "py:tests.sample_models:skips"
 
 @dataclass
 class Scored:
+    """Known to nobody's pytree."""
+
     scores: torch.Tensor
     parts: list[torch.Tensor]
+    activation: str = "relu"
+    nothing: torch.Tensor | None = None
 
 
-torch.export.register_dataclass(Scored, serialized_type_name="tests.runs.test_open_pipeline.Scored")
+class Named(NamedTuple):
+    scored: Scored
+    by_number: dict[Any, Any]
 
 
 class Scoring(nn.Module):
-    """Two inputs, one of them by keyword; a dataclass with a list in it."""
+    """Two inputs, one of them by keyword; a dataclass in a named tuple, with texts that are names of its values."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
 
-    def forward(self, x: torch.Tensor, *, shift: torch.Tensor) -> Scored:
+    def forward(self, x: torch.Tensor, *, shift: torch.Tensor) -> Named:
         hidden = torch.relu(self.first(x))
-        return Scored(self.second(hidden) + shift, [hidden, x])
+        return Named(Scored(self.second(hidden) + shift, [hidden, x]), {0: "linear", (1, 2): hidden, "x": "x"})
 
 
 @pytest.fixture(scope="module")
@@ -207,9 +213,15 @@ def test_any_module_is_planned_and_run_with_its_own_weights(tmp_path: Path, monk
     for number, output in enumerate(outputs):
         with torch.inference_mode():
             expected = module(torch.full((2, 4), float(number)), shift=torch.ones(2, 4))
-        assert isinstance(output, Scored)
-        assert torch.equal(output.scores, expected.scores)
-        assert [torch.equal(one, other) for one, other in zip(output.parts, expected.parts, strict=True)] == [True] * 2
+        assert isinstance(output, Named)
+        assert isinstance(output.scored, Scored)
+        assert (output.scored.activation, output.scored.nothing) == ("relu", None)
+        assert {key: value for key, value in output.by_number.items() if isinstance(value, str)} == {
+            0: "linear",
+            "x": "x",
+        }
+        found, wanted = ([each.scored.scores, *each.scored.parts, each.by_number[1, 2]] for each in (output, expected))
+        assert [torch.equal(one, other) for one, other in zip(found, wanted, strict=True)] == [True] * 4
     with pytest.raises(UsageError) as raised:
         pipeline.map([])
     assert str(raised.value) == "the pipeline is closed; open it again with open_pipeline"

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 
 from partkit.executors.protocol import Leaves
+from partkit.stages.cut import Computed
 from partkit.stages.forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender
 
@@ -102,7 +103,7 @@ class StageSlots:
     def leaves_of(self, outputs: Mapping[str, torch.Tensor]) -> Leaves:
         """The model's outputs in order, on the CPU; None for those that this stage does not give."""
         assert self.stage.leaves is not None
-        chosen = [outputs.get(leaf) if isinstance(leaf, str) else None for leaf in self.stage.leaves]
+        chosen = [outputs.get(leaf.name) if isinstance(leaf, Computed) else None for leaf in self.stage.leaves]
         return [None if value is None else value.detach().to("cpu", copy=True) for value in chosen]
 
     def _call(self, form: StageForm, slot: int) -> None:
@@ -116,8 +117,8 @@ class StageSlots:
         for target, sender in self._senders.items():
             for value, buffer in zip(form.stage.sends[target], sender.slots[slot].tensors, strict=True):
                 buffer.copy_(given[value.name])
-        leaves = {leaf: given[leaf] for leaf in form.stage.leaves or () if isinstance(leaf, str) and leaf in given}
-        return {name: self._own(value) for name, value in leaves.items() if isinstance(value, torch.Tensor)}
+        outputs = {name: given[name] for name in form.stage.outputs}
+        return {name: self._own(value) for name, value in outputs.items() if isinstance(value, torch.Tensor)}
 
     def _own(self, value: torch.Tensor) -> torch.Tensor:
         """A copy of an output that is, or is a view of, a receive buffer: the slot's next item would overwrite it."""

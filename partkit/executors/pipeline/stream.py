@@ -28,9 +28,6 @@ class StageStream:
         runner.feed.take_from(lambda item: self._fed(inputs, item, names))
         if runner.stage.leaves is not None:
             self._done = TokenWriter(folder / f"done-{index}")
-            values = {value.name for value in form.outputs}
-            pairs = zip(form.leaves, runner.stage.leaves, strict=True)
-            self._name_by_value = {name: str(leaf) for name, leaf in pairs if isinstance(name, str) and name in values}
 
     def run(self) -> None:
         """Run items until the program announces the end or is gone."""
@@ -53,8 +50,8 @@ class StageStream:
 
     def _give(self, item: int, values: Mapping[str, torch.Tensor]) -> None:
         slot = self._outputs.tensors_as(item, self._form.outputs_of(self._sizes_of(item)))
-        for name, value in self._name_by_value.items():
-            slot[name].copy_(values[value])
+        for name, tensor in slot.items():
+            tensor.copy_(values[name])
         self._done.put(ITEM)
 
     def _sizes_of(self, item: int) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch.utils._sympy.value_ranges import bound_sympy
 from partkit.data.document import digest
 from partkit.data.model import ModelSpec
 from partkit.models.capture.sizes import Symbols, item_size
+from partkit.models.structures import LostStructure
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Capture:
     """Names of nodes that depend on no model input."""
     symbols: Symbols = field(default_factory=dict)
     """Of the sizes that vary, as they stand in the shapes of ``meta["val"]``; the largest are ``spec.sizes``."""
+    lost: LostStructure | None = None
+    """Why ``out_spec`` is a flat tuple's and not the model's own, if it is."""
 
     @property
     def nodes(self) -> dict[str, fx.Node]:

@@ -21,6 +21,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
+from partkit.data.model import ModelSpec
 from partkit.errors import CaptureError
 from partkit.models.capture.captured import Capture, TensorInfo, structure_digest
 from partkit.models.capture.clean import clean
@@ -28,6 +29,7 @@ from partkit.models.capture.failure import capture_error
 from partkit.models.capture.ranges import narrowed_inputs
 from partkit.models.capture.sizes import bind_sizes, dynamic_shapes
 from partkit.models.sources.loaded import LoadedModel
+from partkit.models.structures import registering_outputs
 from partkit.models.weights import canonical_names
 
 
@@ -47,7 +49,7 @@ def capture(loaded: LoadedModel) -> Capture:
     out_spec = program.call_spec.out_spec
     assert out_spec is not None
     tensors = {name: info for name, info in _tensor_infos(program, canonical).items() if name in names}
-    rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec, symbols=symbols)
+    rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec, symbols=symbols, lost=loaded.lost)
     free = clean(graph, values, submodules)
     used = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     captured = replace(
@@ -83,11 +85,23 @@ def _export(loaded: LoadedModel) -> ExportedProgram:
     if on_meta and shapes is None:
         args, kwargs = pytree.tree_map(fake, args), pytree.tree_map(fake, kwargs)
     swap = _fake_parameters(module, mode) if on_meta else contextlib.nullcontext()
-    with swap, torch.no_grad():
+    with swap, torch.no_grad(), _outputs_registered(module, loaded.spec):
         try:
             return torch.export.export(module, args, kwargs, strict=False, dynamic_shapes=shapes)  # type: ignore[arg-type]
+        except CaptureError:
+            raise
         except Exception as error:
             raise capture_error(loaded.spec, error) from error
+
+
+@contextlib.contextmanager
+def _outputs_registered(module: torch.nn.Module, spec: ModelSpec) -> Iterator[None]:
+    """Make the classes that the module returns known to pytree while it is exported."""
+    hook = module.register_forward_hook(registering_outputs(f"{spec.source} returns"))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 @contextlib.contextmanager

@@ -133,11 +133,17 @@ def check_program(where: str, text: bytes) -> None:
         raise FormatError(f"{where} is damaged: its program can't be read") from None
 
 
-def check_structure(where: str, text: str) -> None:
-    """The same for a pytree structure, which can name modules to import."""
+def check_outputs(where: str, text: str) -> None:
+    """The same for what :mod:`partkit.models.archive` tells of outputs: a structure can name modules to import."""
     try:
-        _Program(where).structure(text)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        told = json.loads(text)
+        if told["structure"] is not None:
+            _Program(where).structure(told["structure"])
+        plain = all(value is None or isinstance(value, bool | int | float | str) for value in told["constants"].values())
+        if not plain or not all(isinstance(each, str) for each in (told["classes"], *told["paths"])):
+            raise ValueError
+        _ = [int(place) for place in told["constants"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise FormatError(f"{where} is damaged: the structure of its values can't be read") from None
 
 

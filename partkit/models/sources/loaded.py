@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from partkit.data.model import ModelSpec
+from partkit.models.structures import LostStructure
 from partkit.models.weights import WeightSource, canonical_names, parameter_slots
 
 
@@ -27,6 +28,8 @@ class LoadedModel:
     weights: WeightSource
     exported: torch.export.ExportedProgram | None = None
     """The program of ``pt2:``; None for the others."""
+    lost: LostStructure | None = None
+    """Where outputs come as a flat tuple because their classes are not known to this program."""
 
     def materialise(self, device: str | torch.device = "cpu") -> nn.Module:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""

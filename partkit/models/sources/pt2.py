@@ -14,7 +14,7 @@ from partkit.data.model import ModelSpec
 from partkit.data.units import format_bytes
 from partkit.errors import FormatError, UsageError
 from partkit.models.sources.archive_layout import read_member, read_members
-from partkit.models.sources.archive_program import check_program, check_structure
+from partkit.models.sources.archive_program import check_outputs, check_program
 from partkit.models.sources.base import input_overrides, refuse_batch_and_seq, target
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_archive(path: Path, file: IO[bytes]) -> None:
         _check_tensors(path, read_member(file, members[config]), prefix, sizes)
     check_program(str(path), read_member(file, members[_PROGRAM]))
     if _STRUCTURE in members and members[_STRUCTURE].file_size:
-        check_structure(str(path), read_member(file, members[_STRUCTURE]).decode())
+        check_outputs(str(path), read_member(file, members[_STRUCTURE]).decode())
     _check_sample(path, read_member(file, members[_SAMPLES]))
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 from pathlib import Path
 from typing import IO
 
 import torch
-from torch.export.graph_signature import TensorArgument
+from torch.export.graph_signature import ConstantArgument, OutputKind, OutputSpec, TensorArgument
 from torch.utils import _pytree as pytree
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import FormatError, UsageError
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.signature import describe_tensor, floating_dtype
+from partkit.models.structures import LostStructure, read_structure, remembered_structure
 from partkit.models.weights import ModuleWeights
 
 STRUCTURE_FILE = "partkit/outputs.json"
@@ -35,7 +36,7 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
             hint="it may be damaged, or saved by a newer torch",
         ) from error
     exported._guards_code = []  # Python text that torch would compile; shapes are checked by partkit's own inputs
-    _restore_structure(exported, extra[STRUCTURE_FILE])
+    lost = _restore_outputs(exported, path.name, extra[STRUCTURE_FILE]) if extra[STRUCTURE_FILE] else None
     if exported.example_inputs is None:
         raise UsageError(f"{path} has no example inputs", hint="save the program as torch.export.export made it")
     args, kwargs = exported.example_inputs
@@ -46,18 +47,34 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
         raise UsageError(f"{spec.source} is saved in {dtype}, and --dtype {spec.dtype} can't change it")
     changes = {"inputs": inputs, "dtype": dtype}
     return LoadedModel(
-        spec.model_copy(update=changes), None, tuple(args), dict(kwargs), ModuleWeights(tensors), exported
+        spec.model_copy(update=changes), None, tuple(args), dict(kwargs), ModuleWeights(tensors), exported, lost
     )
 
 
-def _restore_structure(exported: torch.export.ExportedProgram, text: str) -> None:
-    """Give outputs the module's own structure where its classes are known here; see :mod:`partkit.models.archive`."""
-    if not text:
-        return
+def _restore_outputs(exported: torch.export.ExportedProgram, name: str, text: str) -> LostStructure | None:
+    """Give outputs their constants and the module's own structure again; see :mod:`partkit.models.archive`.
+
+    Returns what is lost where the structure's classes are not known here.
+    """
+    told = json.loads(text)
+    output, specs = exported.graph.output_node(), exported.graph_signature.output_specs
+    (leaves,) = output.args
+    assert isinstance(leaves, tuple | list)
+    first = sum(spec.kind != OutputKind.USER_OUTPUT for spec in specs)
+    restored = list(leaves)
+    for place, value in sorted((int(place), value) for place, value in told["constants"].items()):
+        restored.insert(first + place, value)
+        specs.insert(first + place, OutputSpec(OutputKind.USER_OUTPUT, ConstantArgument(name="", value=value), None))
+    output.args = (tuple(restored),)
+    exported.graph_module.recompile()
     signature = exported.module_call_graph[0].signature
     assert signature is not None
-    with contextlib.suppress(NotImplementedError):
-        signature.out_spec = pytree.treespec_loads(text)
+    structure = remembered_structure(name) or read_structure(told)
+    if isinstance(structure, LostStructure):
+        signature.out_spec = pytree.tree_structure((0,) * (len(restored) - first))
+        return structure
+    signature.out_spec = structure
+    return None
 
 
 def _inputs(exported: torch.export.ExportedProgram, path: Path) -> tuple[InputSpec, ...]:

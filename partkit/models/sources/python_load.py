@@ -19,6 +19,7 @@ from partkit.models.sources.default_inputs import parse_input, within_own_ranges
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.meta_build import freeze
 from partkit.models.sources.signature import describe_tensor, floating_dtype, named_leaves, with_own_tensors
+from partkit.models.structures import register_classes
 from partkit.models.weights import ModuleWeights, SeededWeights, named_tensors
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -35,6 +36,7 @@ def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
     module, call = _split(spec, made)
+    register_classes(call, f"{spec.source} gives its model")
     call = with_own_tensors(call)
     dtype = getattr(torch, spec.dtype)
     if spec.dtype != "float32":  # the default leaves the user's own dtypes alone
