@@ -139,7 +139,9 @@ def check_outputs(where: str, text: str) -> None:
         told = json.loads(text)
         if told["structure"] is not None:
             _Program(where).structure(told["structure"])
-        plain = all(value is None or isinstance(value, bool | int | float | str) for value in told["constants"].values())
+        plain = all(
+            value is None or isinstance(value, bool | int | float | str) for value in told["constants"].values()
+        )
         if not plain or not all(isinstance(each, str) for each in (told["classes"], *told["paths"])):
             raise ValueError
         _ = [int(place) for place in told["constants"]]

@@ -256,7 +256,8 @@ def test_a_program_that_would_have_torch_run_python_is_refused(tmp_path, saved, 
 
 
 def test_the_structure_that_partkit_adds_is_checked_too(tmp_path, saved, capfd):
-    extra = import_of('{"__enum__": true, "fqn": "evil:A", "name": "B"}').encode()
+    structure = import_of('{"__enum__": true, "fqn": "evil:A", "name": "B"}')
+    extra = json.dumps({"structure": structure, "classes": "", "paths": [], "constants": {}}).encode()
     path = write(tmp_path / "evil.pt2", (members_of(saved[0]) | {"extra/partkit/outputs.json": extra}).items())
     assert refused(path, capfd).startswith("FILE imports")
 
