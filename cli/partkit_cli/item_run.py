@@ -1,8 +1,8 @@
-"""``partkit run --inputs --outputs``: a plan on the items of a file, instead of measuring it."""
+"""``partkit run --inputs --outputs``: a plan on the items of a file, each once."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,30 +11,38 @@ from partkit_cli.output import Output
 
 if TYPE_CHECKING:
     from partkit.data.plan import Plan
+    from partkit.data.result import RunResult
     from partkit.ranks.run_options import RunOptions
 
 
-def run_items(plan: Plan, inputs: Path | None, outputs: Path | None, options: RunOptions, output: Output) -> None:
-    """Take every item of ``inputs`` through the plan's pipeline and write its outputs to ``outputs``.
+def run_items(
+    plan: Plan,
+    inputs: Path | None,
+    outputs: Path | None,
+    options: RunOptions,
+    output: Output,
+    without_meaning: Sequence[str],
+) -> RunResult:
+    """Take every item of ``inputs`` through the plan's pipeline and write what comes out to ``outputs``.
 
-    Raises :class:`UsageError` where only one of the two is given, and what :func:`map_file` raises.
+    ``without_meaning`` are options that were given and measure or feed in another way. Raises :class:`UsageError` for
+    them, and what can be said against the file, before anything is started.
     """
     if inputs is None or outputs is None:
         raise UsageError("--inputs and --outputs go together", hint="give both, or neither to measure the plan")
-    from partkit.runs.item_files import map_file
-    from partkit.runs.open_pipeline import open_pipeline
+    if without_meaning:
+        raise UsageError(
+            f"--inputs runs each item of a file once, and {', '.join(without_meaning)} cannot change that",
+            hint="leave it out",
+        )
+    from partkit.ranks.fork_client import prepare
+    from partkit.runs.item_shapes import item_shapes
 
-    begin = time.perf_counter()
-    with (
-        output.progress() as progress,
-        open_pipeline(
-            plan,
-            device=options.device,
-            threads=options.threads,
-            devices=options.devices,
-            allow_code=options.allow_code,
-        ) as pipeline,
-    ):
-        count = map_file(pipeline, inputs, outputs, progress)
-    output.json({"kind": "items", "items": count, "seconds": time.perf_counter() - begin, "outputs": str(outputs)})
-    output.note(f"wrote {outputs}: {count} items")
+    item_shapes(inputs, plan.model, options.sizes)
+    prepare()  # before what takes seconds to import
+    from partkit.runs.item_files import run_file
+
+    with output.progress() as progress:
+        result = run_file(plan, inputs, outputs, options, progress)
+    output.note(f"wrote {outputs}: {result.items} items")
+    return result

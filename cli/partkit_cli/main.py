@@ -8,22 +8,26 @@ from typing import Annotated
 
 import typer
 
+from partkit.errors import MachineError, PartkitError
 from partkit_cli.commands.compare import compare
+from partkit_cli.commands.help import help_
 from partkit_cli.commands.models import models
 from partkit_cli.commands.plan import plan
 from partkit_cli.commands.profile import profile
 from partkit_cli.commands.run import run
 from partkit_cli.commands.show import show
 from partkit_cli.commands.validate import validate
+from partkit_cli.failure import StdoutLostError
 from partkit_cli.output import Output
 from partkit_cli.registration import register
+from partkit_cli.streams import open_closed_streams
 
 app = typer.Typer(
     name="partkit",
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, show, validate, models):
+for command in (profile, plan, run, compare, show, validate, models, help_):
     register(app, command)
 
 
@@ -48,12 +52,20 @@ def _partkit(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with ``arguments`` (default: the process's own) and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    output = Output(as_json="--json" in given)
     try:
-        code = app(args=arguments, prog_name="partkit", standalone_mode=False)
+        if "stdout" in open_closed_streams() and output.as_json:
+            raise MachineError(
+                "standard output is closed, and --json prints a document there", hint="send it to a file with > FILE"
+            )
+        code = app(args=given, prog_name="partkit", standalone_mode=False)
     except typer.TyperException as error:
-        code = Output().usage_error(error)
-    except (KeyboardInterrupt, typer.Abort):
-        code = Output().failure(KeyboardInterrupt())
+        code = output.usage_error(error)
+    except typer.Abort:
+        code = output.failure(KeyboardInterrupt())
+    except (PartkitError, StdoutLostError, KeyboardInterrupt) as error:
+        code = output.failure(error)
     sys.exit(code or 0)
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from partkit.errors import InfeasibleError, UsageError
+from partkit_cli.completion import (
+    analytic_names,
+    cluster_names,
+    dtype_names,
+    format_names,
+    planner_names,
+    task_names,
+)
 
 if TYPE_CHECKING:
     from partkit.data.cluster import Cluster
@@ -44,6 +53,8 @@ class Granularity(StrEnum):
 class ModelOptions:
     """How to build the model and its example inputs."""
 
+    panel: ClassVar[str] = "Model"
+
     batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item.")] = None
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length.")] = None
     dynamic: Annotated[
@@ -54,11 +65,16 @@ class ModelOptions:
         list[str],
         typer.Option("--input", metavar="NAME=SHAPE:DTYPE", help="An input, as name=1x128:int64; repeatable."),
     ] = field(default_factory=list)
-    dtype: Annotated[str, typer.Option(help="Parameter dtype.")] = "float32"
+    dtype: Annotated[
+        str, typer.Option(metavar="float32|bfloat16|float16", help="Parameter dtype.", autocompletion=dtype_names)
+    ] = "float32"
     tf32: Annotated[bool, typer.Option("--tf32", help="Let float32 products use TF32 (CUDA).")] = False
     compiled: Annotated[bool, typer.Option("--compile", help="Put stages through torch.compile.")] = False
     seed: Annotated[int, typer.Option(help="Seed of random weights and inputs.")] = 1
-    task: Annotated[str | None, typer.Option(help="transformers head, as masked-lm or causal-lm.")] = None
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="transformers head, as masked-lm or causal-lm.", autocompletion=task_names),
+    ] = None
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let a checkpoint's own Python code run.")
     ] = False
@@ -85,6 +101,8 @@ class ModelOptions:
 class MachineOptions:
     """What to profile and run on."""
 
+    panel: ClassVar[str] = "Machine"
+
     device: Annotated[DeviceChoice, typer.Option(help="Kind of device.")] = DeviceChoice.AUTO
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per stage.")] = None
 
@@ -93,10 +111,24 @@ class MachineOptions:
 class PlanOptions:
     """What is asked of the planner."""
 
+    panel: ClassVar[str] = "Planning"
+
     stages: Annotated[str, typer.Option(metavar="N|auto", help="Number of stages; auto: as many as help.")] = "auto"
-    planner: Annotated[str, typer.Option(help="Algorithm; auto takes the best within reach.")] = "auto"
+    planner: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|even|by_params|chain|orders|ideals|refine",
+            help="Algorithm; auto takes the best within reach.",
+            autocompletion=planner_names,
+        ),
+    ] = "auto"
     cluster: Annotated[
-        str | None, typer.Option(metavar="FILE|NAME", help="Devices and links to plan for; default: this machine's.")
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="Devices and links to plan for, as 4x-nvlink; default: this machine's.",
+            autocompletion=cluster_names,
+        ),
     ] = None
     objective: Annotated[Objective, typer.Option(help="What to make best.")] = Objective.THROUGHPUT
     pins: Annotated[
@@ -126,6 +158,29 @@ class PlanOptions:
         """Devices that may share a stage; None: any number. Raises :class:`UsageError` for what is no such number."""
         return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
+    def caps_bytes(self, cluster: Cluster) -> dict[int, int]:
+        """Memory caps by device of ``cluster``."""
+        return dict(_cap(text, cluster) for text in self.caps)
+
+    def require_readable(self) -> None:
+        """Raise for whatever is wrong with these options by themselves, before any work."""
+        from partkit.planners.registry import PLANNERS
+
+        _ = self.num_stages, self.max_replicas
+        if self.planner not in PLANNERS:
+            raise UsageError(f"there is no planner {self.planner!r}", hint=f"choose one of {', '.join(PLANNERS)}")
+        for option, patterns in (("--pin", _pins(self.pins)), ("--keep-together", self.keep_together)):
+            for pattern in patterns:
+                _require_regex(option, pattern)
+        for text in self.caps:
+            _split_cap(text)
+        for pattern, stage in _pins(self.pins).items():
+            if self.num_stages is not None and stage >= self.num_stages:
+                raise InfeasibleError(
+                    f"pin {pattern}={stage} names stage {stage}, and a plan may have {self.num_stages} here",
+                    hint="pin to one of those, or ask for more stages",
+                )
+
     def request(self, cluster: Cluster) -> PlanRequest:
         """These options as the planner takes them; ``cluster`` gives device names their numbers.
 
@@ -137,7 +192,7 @@ class PlanOptions:
             num_stages=self.num_stages,
             planner=self.planner,
             objective=self.objective.value,
-            memory_caps_bytes=dict(_cap(text, cluster) for text in self.caps),
+            memory_caps_bytes=self.caps_bytes(cluster),
             pins=_pins(self.pins),
             granularity=self.granularity.value,
             keep_together=tuple(self.keep_together),
@@ -165,7 +220,10 @@ def _pins(texts: list[str]) -> dict[str, int]:
 
 
 ANALYTIC = typer.Option(
-    "--analytic", metavar="DEVICE", help="Compute times from DEVICE's published figures (h100, ...), measure nothing."
+    "--analytic",
+    metavar="DEVICE",
+    help="Compute times from DEVICE's published figures (h100, ...), measure nothing.",
+    autocompletion=analytic_names,
 )
 """An option of the commands that profile a model."""
 
@@ -177,17 +235,37 @@ def _pin(text: str) -> tuple[str, int]:
     return regex, int(stage)
 
 
-def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
+FORMAT = typer.Option(
+    "--format", metavar="table|markdown|csv|json", help="How to show it.", autocompletion=format_names
+)
+"""An option of the commands that show a file."""
+
+
+def _require_regex(option: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UsageError(
+            f"{option} {pattern!r} is not a regular expression: {error}", hint="escape it, as in 'layer\\.0'"
+        ) from None
+
+
+def _split_cap(text: str) -> tuple[str, int]:
     from partkit.data.units import parse_bytes
 
     name, equals, size = text.rpartition("=")
     if not equals:
         raise UsageError(f"--cap {text} is not DEVICE=SIZE", hint="write it as --cap 0=24GiB")
+    return name, parse_bytes(size)
+
+
+def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
+    name, size = _split_cap(text)
     names = [device.name for device in cluster.devices]
     if name in names:
-        return names.index(name), parse_bytes(size)
+        return names.index(name), size
     if name.isdecimal() and int(name) < len(names):
-        return int(name), parse_bytes(size)
+        return int(name), size
     raise UsageError(
         f"--cap {text} names device {name!r}, and cluster {cluster.name!r} has {len(names)}",
         hint=f"use 0 to {len(names) - 1}, or one of {', '.join(names)}",

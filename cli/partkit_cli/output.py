@@ -9,12 +9,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import typer
 
-from partkit_cli.failure import READER_GONE, exit_code, sentence
+from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
+from partkit_cli.streams import let_go
 
 if TYPE_CHECKING:
     from partkit.data.document import Document
@@ -22,23 +23,24 @@ if TYPE_CHECKING:
     from partkit.reports.sheet import Sheet
 
 
-@dataclass(frozen=True)
+@dataclass
 class Output:
-    """Where a command's output goes; ``as_json`` keeps stdout to exactly one JSON document."""
+    """Where a command's words go; ``as_json`` keeps stdout to exactly one JSON document, of an error too."""
 
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
+    _has_document: bool = field(default=False, init=False, repr=False)
 
     def text(self, text: str) -> None:
         """Print text for people on stdout; with ``--json``, nothing."""
         if not self.as_json:
-            print(text, flush=True)
+            self._print(f"{text}\n")
 
     def document(self, document: Document) -> None:
         """Print a document on stdout: its JSON with ``--json``, else its view for people."""
         if self.as_json:
-            print(document.to_json(), end="", flush=True)
+            self._print_document(document.to_json())
             return
         from partkit.reports.sheets import sheet_of
 
@@ -53,32 +55,33 @@ class Output:
         terminal = sys.stdout.isatty()
         width = shutil.get_terminal_size().columns if terminal else None
         colour = terminal and "NO_COLOR" not in os.environ
-        print(render_sheet(sheet, width=width, colour=colour), end="", flush=True)
+        self._print(render_sheet(sheet, width=width, colour=colour))
 
     def json(self, data: object) -> None:
         """Print JSON data on stdout if ``--json`` was asked for."""
         if self.as_json:
-            print(json.dumps(data, indent=2, ensure_ascii=False), flush=True)
+            self._print_document(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
     def note(self, text: str) -> None:
         """Say on stderr what happened; silent with ``--quiet``."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            _say(text)
 
     def warning(self, text: str) -> None:
         """Say on stderr what may surprise."""
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        _say(f"warning: {text}")
 
     def failure(self, error: BaseException) -> int:
         """Say on stderr why a command ended, with the traceback if ``--verbose``; returns the exit code."""
         code = exit_code(error)
-        if code == READER_GONE:
-            # Python flushes stdout once more at exit; without this it would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return code
+        if isinstance(error, StdoutLostError):
+            let_go(sys.stdout)
+            if error.reader_is_gone:
+                return code
         if self.verbose:
-            traceback.print_exception(error, file=sys.stderr)
-        print(f"partkit: {sentence(error)}", file=sys.stderr, flush=True)
+            _say("".join(traceback.format_exception(error)).rstrip("\n"))
+        _say(f"partkit: {sentence(error)}")
+        self._error(code, *message_and_hint(error))
         return code
 
     def usage_error(self, error: typer.TyperException) -> int:
@@ -86,8 +89,32 @@ class Output:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "partkit"
         message = " ".join(error.format_message().split()).rstrip(".?")
-        print(f"{command}: {message}; see '{command} --help'", file=sys.stderr, flush=True)
+        hint = f"see '{command} --help'"
+        _say(f"{command}: {message}; {hint}")
+        self._error(error.exit_code, message, hint)
         return error.exit_code
+
+    def _error(self, code: int, message: str, hint: str | None) -> None:
+        """The error as the one document of ``--json``, unless that is told already or rank 0's to tell."""
+        from partkit.ranks.fork_client import started_by_launcher
+
+        is_other_rank = started_by_launcher() and os.environ["RANK"] != "0"
+        if self._has_document or is_other_rank:
+            return
+        try:
+            self.json({"kind": "error", "code": code, "message": message, "hint": hint})
+        except StdoutLostError:
+            let_go(sys.stdout)
+
+    def _print_document(self, text: str) -> None:
+        self._has_document = True
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        try:
+            print(text, end="", flush=True)
+        except OSError as error:
+            raise StdoutLostError(error) from error
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:
@@ -115,3 +142,11 @@ class _Lines:
         if label != self._last:
             self._last = label
             self._output.note(label)
+
+
+def _say(text: str) -> None:
+    """A line on stderr; where that is lost, the work goes on without it."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        let_go(sys.stderr)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partkit.errors import UsageError
+from partkit_cli.checks import PLANS, require_cluster_where_analytic
 from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
@@ -39,11 +40,11 @@ def profile_of(
 
         refuse(options, model, "profile")
         return Profile.load(model)
+    spec = options.spec(model)
     if analytic is None:
         from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
-    spec = options.spec(model)
     from partkit.runs.profile_model import profile_model
 
     with output.progress() as progress:
@@ -85,7 +86,7 @@ def default_path(plan: Plan) -> Path:
     if scheme == "pt2":
         name = Path(name).stem
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-    return Path("plans") / f"{name}{len(plan.stages)}.json"
+    return PLANS / f"{name}{len(plan.stages)}.json"
 
 
 def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
@@ -104,7 +105,8 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
         from partkit.data.builtin_clusters import load_cluster
 
         return load_cluster(planning.cluster)
-    _require_cluster_where_analytic(profile)
+    if profile.method == "analytic":
+        require_cluster_where_analytic(profile.device.type, profile.device.name)
     device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
     num_devices = planning.num_stages
     if num_devices is None or planning.max_replicas != 1:
@@ -113,19 +115,6 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
 
     with output.progress() as progress:
         return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
-
-
-def _require_cluster_where_analytic(profile: Profile) -> None:
-    """An analytic profile may be of devices that this machine lacks, whose links cannot be measured here."""
-    from partkit.data.builtin_clusters import builtin_cluster_names
-    from partkit.machine.devices import num_cuda_devices
-
-    if profile.method == "analytic" and profile.device.type == "cuda" and num_cuda_devices() == 0:
-        raise UsageError(
-            f"the profile is of {profile.device.name}, and this machine has no CUDA device whose links could be "
-            "measured",
-            hint=f"add --cluster with a file or one of {', '.join(builtin_cluster_names())}",
-        )
 
 
 def _num_devices(device: str) -> int:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, get_type_hints
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+from typer.models import OptionInfo
 
+from partkit_cli.failure import OK
 from partkit_cli.output import Output
 
+COMMON_PANEL = "Terminal"
 _TERMINAL_OPTIONS = (
     inspect.Parameter(
         "as_json",
@@ -33,12 +39,36 @@ _TERMINAL_OPTIONS = (
 )
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose help lists its options in groups: its own first, then each group that it shares.
+
+    typer draws groups with rich alone, which takes longer to import than all else that help needs.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections under the usage."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None)
+                panel = COMMON_PANEL if parameter.name == "help" else panel or "Options"
+                sections.setdefault(panel, []).append(record)
+        common = sections.pop(COMMON_PANEL, [])
+        for title, records in [*sections.items(), (COMMON_PANEL, common)]:
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
 def register(app: typer.Typer, function: Callable[..., int | None]) -> None:
     """Add ``function`` to ``app`` under its own name.
 
-    Parameters whose type is a dataclass become one option per field; a parameter of type
-    :class:`Output` adds ``--json``, ``--quiet`` and ``--verbose``. The function returns an exit code or
-    None; an exception becomes one sentence and its exit code.
+    Parameters whose type is a dataclass become one option per field, listed under the class's ``panel``; a parameter
+    of type :class:`Output` adds ``--json``, ``--quiet`` and ``--verbose``. Options marked ``writable`` name files that
+    are to be written, and are looked at before the function is called. The function returns an exit code or None; an
+    exception becomes one sentence and its exit code.
     """
     groups: dict[str, type[Any]] = {}
     parameters: list[inspect.Parameter] = []
@@ -49,33 +79,63 @@ def register(app: typer.Typer, function: Callable[..., int | None]) -> None:
             parameters += _parameters_of(hints[name])
         else:
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+    written = [parameter.name for parameter in parameters if _is_written(parameter)]
 
     def invoke(**values: Any) -> int:
-        grouped = {name: _take(kind, values) for name, kind in groups.items()}
-        output = next(group for group in grouped.values() if isinstance(group, Output))
+        output: Output = _take(Output, values)
         try:
-            return function(**values, **grouped) or 0
+            _require_places([values[name] for name in written])
+            grouped = {name: output if kind is Output else _take(kind, values) for name, kind in groups.items()}
+            code: int | None = function(**values, **grouped)
+            return code or OK
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where faults become exit codes
             return output.failure(error)
 
     invoke.__doc__ = function.__doc__
     invoke.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     invoke.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app.command(function.__name__)(invoke)
+    app.command(function.__name__.rstrip("_"), cls=GroupedCommand)(invoke)
 
 
 def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
     if group is Output:
-        return list(_TERMINAL_OPTIONS)
+        return [_in_panel(parameter, COMMON_PANEL) for parameter in _TERMINAL_OPTIONS]
     hints = get_type_hints(group, include_extras=True)
     parameters = []
     for field in dataclasses.fields(group):
         default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-        parameters.append(
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name])
+        parameter = inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
         )
+        parameters.append(_in_panel(parameter, getattr(group, "panel", None)))
     return parameters
 
 
+def _in_panel(parameter: inspect.Parameter, panel: str | None) -> inspect.Parameter:
+    kind, option = get_args(parameter.annotation)
+    option = copy.copy(option)
+    option.rich_help_panel = panel
+    return parameter.replace(annotation=Annotated[kind, option])
+
+
+def _option_of(parameter: inspect.Parameter) -> OptionInfo | None:
+    return next((each for each in get_args(parameter.annotation) if isinstance(each, OptionInfo)), None)
+
+
+def _is_written(parameter: inspect.Parameter) -> bool:
+    option = _option_of(parameter)
+    return option is not None and option.writable
+
+
+def _require_places(paths: Sequence[Path | None]) -> None:
+    from partkit.data.writing import require_place
+
+    for path in paths:
+        if path is not None:
+            require_place(path)
+
+
 def _take(group: type[Any], values: dict[str, Any]) -> Any:
+    if group is Output:
+        return Output(**{parameter.name: values.pop(parameter.name) for parameter in _TERMINAL_OPTIONS})
     return group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})

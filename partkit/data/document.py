@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializationInfo, 
 from pydantic_core import ErrorDetails
 
 from partkit.data.units import significant
+from partkit.data.writing import write_text_atomically
 from partkit.errors import FormatError
 
 SCHEMA_VERSION = 1
@@ -96,21 +96,6 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             f"{path} {what}: {error.msg} at line {error.lineno}, column {error.colno}",
             hint="make it again with 'partkit plan' or 'partkit profile'",
         ) from None
-
-
-def write_text_atomically(path: Path, text: str) -> Path:
-    """Write ``text`` to ``path`` through a temporary file in the same folder; parents are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def digest(data: object) -> str:

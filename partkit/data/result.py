@@ -67,6 +67,8 @@ class RunResult(Document):
     bottleneck_efficiency: Measured | None = None
     prediction_error: Measured | None = None
     ranks: tuple[RankUse, ...] = ()
+    source: str | None = None
+    """The file whose items were run, each once; None: drawn inputs."""
     environment: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 

@@ -10,7 +10,7 @@ from partkit.data.job import DeviceType, LoopGraph, RunJob
 from partkit.data.plan import NO_EXECUTOR, Plan
 from partkit.errors import MachineError, MismatchError, UsageError
 from partkit.executors import EXECUTORS, executor_info, require_executor
-from partkit.machine.devices import num_cuda_devices, resolve_device
+from partkit.machine.devices import most_cuda_devices, num_cuda_devices, plainly_without_cuda, resolve_device
 from partkit.models.sources import require_consent
 
 P95_ITEMS = 20
@@ -47,8 +47,8 @@ class RunOptions:
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
 
-def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
-    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
+    """Raise for what can be said against a request within milliseconds: all but the exact number of CUDA devices."""
     _require_runnable(plan, executor)
     info = require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
@@ -56,10 +56,26 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
     if options.rate_per_s is not None and not info.runs_stages:
         able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
         raise UsageError(f"items cannot arrive at a rate with {executor}", hint=f"use one of {able}, or leave it out")
+    if options.rate_per_s is not None and options.mode == "latency":
+        raise UsageError(
+            "items cannot arrive at a rate and one at a time", hint="leave out --mode latency: --rate tells the latency"
+        )
+    is_cuda = options.device == "cuda" or (options.device == "auto" and plan.cluster.devices[0].type == "cuda")
+    devices = _devices(plan, options.devices, "cuda" if is_cuda else "cpu")
+    if is_cuda and plainly_without_cuda():
+        _device_for(plan, options.device)  # raises
+    elif is_cuda:
+        _require_devices(devices, plan, most_cuda_devices())
+
+
+def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
+    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    require_request(plan, executor, options)
+    info = executor_info(executor)
     device = _device_for(plan, options.device)
-    device_by_place = _devices(plan, options.devices)
+    device_by_place = _devices(plan, options.devices, device)
     if device == "cuda":
-        _require_devices(device_by_place, plan)
+        _require_devices(device_by_place, plan, num_cuda_devices())
     layout: dict[str, Any] = {"devices": device_by_place}
     if info.on_one_device:
         layout = {"devices": device_by_place[:1]}
@@ -82,12 +98,19 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
     )
 
 
-def _devices(plan: Plan, asked: tuple[int, ...] | None) -> tuple[int, ...]:
+def _devices(plan: Plan, asked: tuple[int, ...] | None, device: DeviceType) -> tuple[int, ...]:
     planned = tuple(index for stage in plan.stages for index in stage.devices)
     if asked is not None and len(asked) != len(planned):
         raise UsageError(
             f"{len(asked)} devices were given for a plan of {len(planned)} places",
             hint=f"give one for each stage (and replica), as in --devices {','.join(map(str, planned))}",
+        )
+    count = len(plan.cluster.devices)
+    if asked is not None and device == "cpu" and max(asked) >= count:
+        raise UsageError(
+            f"--devices {','.join(map(str, asked))} names device {max(asked)}, and the plan's cluster has {count} "
+            f"CPU device{'s' if count != 1 else ''}",
+            hint=f"use {'0' if count == 1 else f'0 to {count - 1}'}, or plan again with more devices",
         )
     return planned if asked is None else asked
 
@@ -120,9 +143,9 @@ def _device_for(plan: Plan, asked: str) -> DeviceType:
     return "cuda" if planned == "cuda" else "cpu"
 
 
-def _require_devices(devices: Sequence[int], plan: Plan) -> None:
-    found = num_cuda_devices()
-    if max(devices) >= found:
+def _require_devices(devices: Sequence[int], plan: Plan, found: int | None) -> None:
+    """``found``: CUDA devices of this machine, or at most so many; None: nobody knows yet."""
+    if found is not None and max(devices) >= found:
         raise MachineError(
             f"the plan has {len(plan.stages)} stages on devices {', '.join(map(str, devices))}, and this machine has "
             f"{found} CUDA device{'s' if found != 1 else ''}",

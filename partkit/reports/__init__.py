@@ -21,8 +21,13 @@ def render(document: Document, form: str) -> str:
 
     Raises :class:`UsageError` for an unknown format.
     """
-    if form not in RENDERERS:
-        raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join(RENDERERS)}")
+    require_form(form)
     module, _, name = RENDERERS[form].partition(":")
     renderer: Callable[[Document], str] = getattr(import_module(module), name)
     return renderer(document)
+
+
+def require_form(form: str) -> None:
+    """Raise :class:`UsageError` for a form that :func:`render` does not know."""
+    if form not in RENDERERS:
+        raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join(RENDERERS)}")

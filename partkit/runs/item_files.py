@@ -10,59 +10,117 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
-from partkit.errors import FormatError, UsageError
-from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Entry, read_header
-from partkit.runs.open_pipeline import Pipeline
+from partkit.data.result import Check, Latency, RunResult
+from partkit.errors import UsageError
+from partkit.machine.environment import describe_environment
+from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE
+from partkit.ranks.run_options import RunOptions
+from partkit.runs.item_shapes import ItemShapes, item_shapes
+from partkit.runs.open_pipeline import Pipeline, open_pipeline
+from partkit.runs.statistics import percentile
 from partkit.stages.cut import Computed
 from partkit.transport.item_form import ItemForm
 
 _STORED_NAME = {name: stored for stored, name in TORCH_NAME_BY_DTYPE.items()}
 
 
-def map_file(pipeline: Pipeline, inputs: Path, outputs: Path, progress: Progress | None = None) -> int:
-    """Take every item of one file through a pipeline and write the outputs to another; returns how many.
+def run_file(
+    plan: Plan, inputs: Path, outputs: Path, options: RunOptions, progress: Progress | None = None
+) -> RunResult:
+    """Run a plan on the items of one file, write the outputs to another, and tell how fast that went.
+
+    Of ``options`` count the devices, threads, sizes, consent and time-out. Nothing is compared with the unsplit model.
+    """
+    (progress or silent)("Loading stages", 0, 0)
+    with open_pipeline(
+        plan,
+        device=options.device,
+        threads=options.threads,
+        devices=options.devices,
+        allow_code=options.allow_code,
+        timeout_s=options.timeout_s,
+    ) as pipeline:
+        seen = map_file(pipeline, inputs, outputs, progress, sizes=options.sizes)
+    return _result(inputs, seen)
+
+
+def _result(inputs: Path, seen: Mapped) -> RunResult:
+    batch, count = seen.shapes.batch, seen.shapes.count
+    if count == 0:
+        rate = steady = 0.0
+        waits = [0.0]
+    else:
+        waits = [end - begin for begin, end in zip(seen.entered_at, seen.finished_at, strict=True)]
+        rate = count * batch / (seen.finished_at[-1] - seen.entered_at[0])
+        filled = seen.finished_at[count // 5 :]
+        steady = (len(filled) - 1) * batch / (filled[-1] - filled[0]) if len(filled) > 1 else rate
+    return RunResult(
+        executor="pipeline",
+        samples_per_s=rate,
+        steady_samples_per_s=steady,
+        latency_s=Latency(p50=percentile(waits, 0.5), p95=percentile(waits, 0.95)),
+        items=count,
+        batch=batch,
+        check=Check(max_abs_diff=None, tolerance=0.0, passed=None),
+        source=str(inputs),
+        environment=describe_environment(),
+        warnings=("items were in flight together: latency_s counts their waits for each other",),
+    )
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What was seen of the items on their way."""
+
+    shapes: ItemShapes
+    entered_at: list[float]
+    """When each item was taken from the file, in seconds of a clock of its own."""
+    finished_at: list[float]
+    """When its output was there."""
+
+
+def map_file(
+    pipeline: Pipeline,
+    inputs: Path,
+    outputs: Path,
+    progress: Progress | None = None,
+    *,
+    sizes: Mapping[str, int] | None = None,
+) -> Mapped:
+    """Take every item of one file through a pipeline and write the outputs to another.
 
     Items are read and written one by one, so neither file must fit into memory. ``outputs`` appears whole or not
-    at all. Raises :class:`FormatError` for a file that holds other tensors than the model's inputs.
+    at all. ``sizes`` are the items' where they are said to be known. Raises :class:`FormatError` for a file that holds
+    other tensors than the model's inputs.
     """
     form, tell = pipeline.form, progress or silent
-    count = _count(form, inputs, read_header(inputs))
-    with _OutputFile.create(outputs, form, count) as file:
-        for done, result in enumerate(pipeline.map_flat(_items(inputs, form, count)), start=1):
+    shapes = item_shapes(inputs, form.model, sizes or {})
+    seen = Mapped(shapes, [], [])
+    tell("Running items", 0, shapes.count)
+    with _OutputFile.create(outputs, form, shapes) as file:
+        items = _entering(_items(inputs, form, shapes.count), seen.entered_at)
+        for done, result in enumerate(pipeline.map_flat(items), start=1):
+            seen.finished_at.append(time.perf_counter())
             file.write(done - 1, result)
-            tell("Running items", done, count)
-    return count
+            tell("Running items", done, shapes.count)
+    return seen
 
 
-def _count(form: ItemForm, path: Path, entries: dict[str, Entry]) -> int:
-    names = [spec.name for spec in form.specs]
-    if set(entries) != set(names):
-        raise FormatError(
-            f"{path} holds {', '.join(sorted(entries)) or 'no tensors'}, and the plan's model takes {', '.join(names)}",
-            hint="name each tensor as an input, with items as its first dimension",
-        )
-    for spec in form.specs:
-        entry = entries[spec.name]
-        dtype = TORCH_NAME_BY_DTYPE.get(entry.dtype, entry.dtype)
-        if (entry.shape[1:], dtype) != (spec.shape, spec.dtype) or not entry.shape:
-            raise FormatError(
-                f"{path}: tensor {spec.name!r} is {dtype} of shape {list(entry.shape)}, and the plan's items are "
-                f"{spec.dtype} of shape {list(spec.shape)}: {['items', *spec.shape]} is needed".replace("'items'", "N"),
-                hint="convert or pad it, or plan again with --input",
-            )
-    counts = {name: entries[name].shape[0] for name in names}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        raise FormatError(f"{path} has different numbers of items: {told}")
-    return counts[names[0]]
+def _entering(items: Iterator[dict[str, torch.Tensor]], entered_at: list[float]) -> Iterator[dict[str, torch.Tensor]]:
+    for item in items:
+        entered_at.append(time.perf_counter())
+        yield item
 
 
 def _items(path: Path, form: ItemForm, count: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -77,11 +135,12 @@ def _items(path: Path, form: ItemForm, count: int) -> Iterator[dict[str, torch.T
 class _OutputFile:
     """A safetensors file with room for all outputs, filled item by item."""
 
-    def __init__(self, file: BinaryIO, form: ItemForm, count: int) -> None:
-        self._file, self._form = file, form
+    def __init__(self, file: BinaryIO, form: ItemForm, shapes: ItemShapes) -> None:
+        self._file, self._form, count = file, form, shapes.count
+        self._outputs = form.outputs_of(shapes.sizes)
         names, header, end = form.output_names(), dict[str, Any](), 0
         self._starts: dict[str, int] = {}
-        for value in form.outputs:
+        for value in self._outputs:
             dtype = str(value.dtype).removeprefix("torch.")
             if dtype not in _STORED_NAME:
                 raise UsageError(f"output {names[value.name]!r} is {dtype}, which safetensors files cannot hold")
@@ -97,13 +156,13 @@ class _OutputFile:
 
     @classmethod
     @contextmanager
-    def create(cls, path: Path, form: ItemForm, count: int) -> Iterator[_OutputFile]:
+    def create(cls, path: Path, form: ItemForm, shapes: ItemShapes) -> Iterator[_OutputFile]:
         """Open a temporary file beside ``path`` that takes its name at the end, unless something is raised."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:
-                yield cls(file, form, count)
+                yield cls(file, form, shapes)
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)
@@ -112,7 +171,7 @@ class _OutputFile:
         """Put one item's flat outputs in their place."""
         pairs = zip(self._form.leaves, result, strict=True)
         leaves = {leaf.name: value for leaf, value in pairs if isinstance(leaf, Computed)}
-        for value in self._form.outputs:
+        for value in self._outputs:
             data = leaves[value.name].contiguous().reshape(math.prod(value.shape)).view(torch.uint8)
             self._file.seek(self._data_start + self._starts[value.name] + item * value.num_bytes)
             self._file.write(data.numpy().data)

@@ -25,6 +25,7 @@ class ItemForm:
 
     def __init__(self, captured: Capture) -> None:
         nodes = captured.nodes
+        self.model = captured.spec
         self.specs = captured.spec.inputs
         self.inputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, nodes[spec.name]) for spec in self.specs)
         """What an item's slot holds of the inputs, in the order of the model's call."""

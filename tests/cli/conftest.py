@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from partkit.data.model import InputSpec, ModelSpec
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
 from partkit.data.result import Comparison, RunResult
+from partkit.models.sources import ModelInfo
 from partkit_cli.main import main
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -79,7 +79,7 @@ class Library:
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    """Stands in for the parts of partkit that need torch."""
+    """Stands in for what measures, plans and runs; options and documents are the library's own."""
     fakes = Library(
         profile=Profile.load(GOLDEN / "profile.v1.json"),
         cluster=Cluster.load(GOLDEN / "cluster.v1.json"),
@@ -88,57 +88,26 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         comparison=Comparison.load(GOLDEN / "comparison.v1.json"),
     )
     spec = ModelSpec(source="bert-tiny", inputs=(InputSpec(name="input_ids", shape=(1, 128), dtype="int64"),))
-    known = SimpleNamespace(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
-    _install(
-        monkeypatch,
-        "partkit.models.sources",
-        parse_model=fakes.note("parse_model", spec),
-        list_models=fakes.note("list_models", (known,)),
-    )
-    _install(
-        monkeypatch,
-        "partkit.runs.profile_model",
-        profile_model=fakes.note("profile_model", "profile"),
-    )
-    _install(
-        monkeypatch,
-        "partkit.runs.machine_cluster",
-        machine_cluster=fakes.note("machine_cluster", "cluster"),
-    )
-    _install(
-        monkeypatch,
-        "partkit.planners",
-        PlanRequest=SimpleNamespace,
-        plan_as_asked=fakes.note("plan_as_asked", "plan"),
-        repredict=fakes.note("repredict", "plan"),
-        pareto=fakes.note("pareto", "frontier"),
-        explain_cuts=fakes.note("explain_cuts", "cuts"),
-    )
-    _install(
-        monkeypatch,
-        "partkit.data.cache",
-        find_profile=fakes.note("find_profile", "kept_profile"),
-        keep_profile=lambda profile: None,
-    )
-    _install(monkeypatch, "partkit.runs.tune", plan_by_measuring=fakes.note("plan_by_measuring", "tuned"))
-    _install(
-        monkeypatch,
-        "partkit.data.builtin_clusters",
-        load_cluster=fakes.note("load_cluster", "cluster"),
-        builtin_cluster_names=lambda: ("box", "rack"),
-    )
-    _install(monkeypatch, "partkit.ranks.run_options", RunOptions=SimpleNamespace)
-    _install(monkeypatch, "partkit.runs.run", run_plan=fakes.note("run_plan", "run"))
-    _install(
-        monkeypatch,
-        "partkit.runs.compare",
-        CompareOptions=SimpleNamespace,
-        compare_executors=fakes.note("compare_executors", "comparison"),
-    )
+    known = ModelInfo(name="bert-tiny", description="A small BERT", num_parameters=4400000, inputs=spec.inputs)
+    answers: dict[str, object] = {
+        "partkit.models.sources.parse_model": fakes.note("parse_model", spec),
+        "partkit.models.sources.list_models": fakes.note("list_models", (known,)),
+        "partkit.runs.profile_model.profile_model": fakes.note("profile_model", "profile"),
+        "partkit.runs.machine_cluster.machine_cluster": fakes.note("machine_cluster", "cluster"),
+        "partkit.planners.plan_as_asked": fakes.note("plan_as_asked", "plan"),
+        "partkit.planners.repredict": fakes.note("repredict", "plan"),
+        "partkit.planners.pareto": fakes.note("pareto", "frontier"),
+        "partkit.planners.explain_cuts": fakes.note("explain_cuts", "cuts"),
+        "partkit.data.cache.find_profile": fakes.note("find_profile", "kept_profile"),
+        "partkit.data.cache.keep_profile": lambda profile: None,
+        "partkit.runs.tune.plan_by_measuring": fakes.note("plan_by_measuring", "tuned"),
+        "partkit.data.builtin_clusters.load_cluster": fakes.note("load_cluster", "cluster"),
+        "partkit.data.builtin_clusters.builtin_cluster_names": lambda: ("box", "rack"),
+        "partkit.runs.run.run_plan": fakes.note("run_plan", "run"),
+        "partkit.runs.compare.compare_executors": fakes.note("compare_executors", "comparison"),
+        "partkit.ranks.fork_client.prepare": lambda: None,
+    }
+    for path, function in answers.items():
+        module, _, name = path.rpartition(".")
+        monkeypatch.setattr(import_module(module), name, function)
     return fakes
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, name: str, **functions: object) -> None:
-    module = ModuleType(name)
-    module.__dict__.update(functions)
-    monkeypatch.setitem(sys.modules, name, module)

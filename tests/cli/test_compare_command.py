@@ -4,6 +4,7 @@ import json
 
 from partkit.data.plan import Plan
 from partkit.data.result import Comparison
+from partkit.runs.compare import CompareOptions
 
 from .conftest import GOLDEN
 
@@ -22,17 +23,12 @@ def test_a_plan_is_compared_and_its_path_is_the_last_line(partkit, library):
     assert told.out.endswith(f"\nSplit it in 2.\nplan: {PLAN}\n")
     plan, options, _ = library.asked["compare_executors"]
     assert plan == Plan.load(PLAN)
-    assert vars(options) == {
-        "executors": ("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed"),
-        "rounds": 9,
-        "seconds_per_round": 2.0,
-        "device": "auto",
-        "threads": None,
-        "streams": 1,
-        "allow_code": False,
-        "quick": False,
-        "timeout_s": 600.0,
-    }
+    assert options == CompareOptions(
+        executors=("single", "replicas", "pipeline", "split", "dispatch", "fsdp", "deepspeed"),
+        rounds=9,
+        seconds_per_round=2.0,
+        timeout_s=600.0,
+    )
 
 
 def test_a_model_is_planned_first_and_the_plan_written(partkit, library):

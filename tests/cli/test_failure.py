@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from partkit import errors
-from partkit_cli.failure import exit_code, sentence
+from partkit.data.result import RunResult
+from partkit_cli.failure import StdoutLostError, exit_code, sentence
+
+from .conftest import GOLDEN
 
 CODES = {
     errors.UsageError("no"): 2,
@@ -18,7 +23,9 @@ CODES = {
     KeyboardInterrupt(): 130,
     PermissionError(13, "Permission denied", "plans"): 3,
     ModuleNotFoundError("No module named 'torch'", name="torch"): 3,
-    BrokenPipeError(): 141,
+    StdoutLostError(BrokenPipeError()): 141,
+    StdoutLostError(OSError(28, "No space left on device")): 3,
+    BrokenPipeError(32, "Broken pipe"): 3,
     AssertionError("ours"): 1,
     KeyError("ours"): 1,
 }
@@ -50,6 +57,12 @@ def test_a_file_that_cannot_be_written_is_named():
     )
 
 
+def test_a_full_disk_under_standard_output_is_told_as_that():
+    assert sentence(StdoutLostError(OSError(28, "No space left on device"))) == (
+        "standard output cannot be written: No space left on device; send it elsewhere, or make room"
+    )
+
+
 def test_anything_else_is_said_to_be_a_fault_of_partkit():
     assert sentence(ZeroDivisionError("division by zero")) == (
         "this is a fault in partkit (ZeroDivisionError: division by zero); "
@@ -71,6 +84,64 @@ def test_verbose_shows_the_traceback_before_the_sentence(partkit, library):
     assert told.code == 2
     assert told.err.startswith("Traceback (most recent call last):\n")
     assert told.err.endswith("\npartkit: bert-tiny cannot be exported\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message", "hint"),
+    [
+        (errors.InfeasibleError("9 stages are too many", hint="ask for 7"), 4, "9 stages are too many", "ask for 7"),
+        (errors.RankFailedError("rank 1 died"), 5, "rank 1 died", None),
+        (KeyboardInterrupt(), 130, "interrupted", None),
+        (
+            ZeroDivisionError("division by zero"),
+            1,
+            "this is a fault in partkit (ZeroDivisionError: division by zero)",
+            "run the command again with --verbose for the traceback, and report it",
+        ),
+    ],
+)
+def test_json_tells_an_error_as_its_one_document_too(partkit, library, error, code, message, hint):
+    library.plan = error
+    told = partkit("plan", "bert-tiny", "-q", "--json")
+    assert told.code == code
+    assert json.loads(told.out) == {"kind": "error", "code": code, "message": message, "hint": hint}
+    assert told.err == f"partkit: {message}{'' if hint is None else f'; {hint}'}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["plan", "--json"], "Missing argument 'MODEL'", "see 'partkit plan --help'"),
+        (["--json", "plna"], "No such option: --json (Possible options: --version)", "see 'partkit --help'"),
+        (["plna", "--json"], "No such command 'plna'. Did you mean 'plan'", "see 'partkit --help'"),
+        (
+            ["run", "x", "--json", "--items", "0"],
+            "Invalid value for '--items': Input should be greater than or equal to 1",
+            "see 'partkit run --help'",
+        ),
+    ],
+)
+def test_json_tells_a_wrong_command_line_as_its_one_document_too(partkit, arguments, message, hint):
+    told = partkit(*arguments)
+    assert told.code == 2
+    assert json.loads(told.out) == {"kind": "error", "code": 2, "message": message, "hint": hint}
+
+
+def test_a_document_that_was_told_is_not_followed_by_another(partkit, library, monkeypatch):
+    monkeypatch.setattr(RunResult, "save", lambda self, path: (_ for _ in ()).throw(OSError(28, "No space", str(path))))
+    told = partkit("run", str(GOLDEN / "plan.v1.json"), "-q", "--json", "-o", "run.json")
+    assert json.loads(told.out) == library.run.to_data()
+    assert (told.code, told.err) == (
+        3,
+        "partkit: run.json: No space; check the path, its permissions and the free space\n",
+    )
+
+
+def test_of_a_launcher_s_ranks_only_the_first_tells_the_error_document(partkit, library, monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    library.run = errors.RankFailedError("rank 1 died")
+    assert partkit("run", str(GOLDEN / "plan.v1.json"), "-q", "--json").out == ""
 
 
 def test_ctrl_c_ends_with_130(partkit, library):

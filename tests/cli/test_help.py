@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -8,7 +9,12 @@ import time
 
 import pytest
 
-COMMANDS = ("profile", "plan", "run", "compare", "show", "validate", "models")
+from partkit.models.sources import DTYPES
+from partkit.planners.registry import PLANNERS
+from partkit.reports import RENDERERS
+from partkit_cli import completion
+
+COMMANDS = ("profile", "plan", "run", "compare", "show", "validate", "models", "help")
 HEAVY = ("torch", "transformers", "networkx", "numpy", "rich")
 
 
@@ -25,6 +31,67 @@ def test_partkit_alone_shows_its_help(partkit):
     told = partkit()
     assert told.code == 0
     assert all(f"\n  {command} " in told.out for command in COMMANDS)
+
+
+def test_help_explains_a_command_as_its_help_option_does(partkit):
+    assert partkit("help", "plan").out == partkit("plan", "--help").out
+    assert partkit("help").out == partkit().out
+    assert json.loads(partkit("help", "run", "--json").out) == {
+        "kind": "help",
+        "command": "run",
+        "text": partkit("run", "--help").out.rstrip("\n"),
+    }
+    told = partkit("help", "plna")
+    assert (told.code, told.err) == (2, "partkit: there is no command 'plna'; did you mean plan?\n")
+
+
+def test_options_are_listed_in_groups_with_their_choices(partkit):
+    text = partkit("plan", "--help").out
+    headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == ["Arguments:", "Options:", "Model:", "Planning:", "Machine:", "Terminal:"]
+    assert f"--planner {'|'.join(PLANNERS)} " in text.replace("\n", " ")
+    assert f"--dtype {'|'.join(DTYPES)} " in text.replace("\n", " ")
+    assert f"--format {'|'.join(RENDERERS)} " in partkit("show", "--help").out.replace("\n", " ")
+    assert partkit("plan", "--help").out.index("Terminal:") < text.index("--json") < text.index("--help")
+
+
+@pytest.mark.parametrize(
+    ("complete", "incomplete", "offered"),
+    [
+        (completion.planner_names, "o", ["orders"]),
+        (completion.dtype_names, "b", ["bfloat16"]),
+        (completion.task_names, "masked-l", ["masked-lm"]),
+        (completion.analytic_names, "h", ["h200", "h100"]),
+        (completion.executor_names, "single,fsdp", ["single,fsdp", "single,fsdp-replicated", "single,fsdp1"]),
+        (completion.format_names, "m", ["markdown"]),
+        (completion.model_names, "bert-t", ["bert-tiny"]),
+        (completion.model_names, "p", ["py:", "pt2:", "p.json", "plans/"]),
+        (completion.model_names, "plans/", ["plans/a.json"]),
+        (completion.cluster_names, "8x", ["8x-pcie-gen4", "8x-nvlink"]),
+        (completion.cluster_names, "c", ["c.json"]),
+    ],
+)
+def test_the_shell_offers_what_may_stand_there(tmp_path, monkeypatch, complete, incomplete, offered):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plans").mkdir()
+    for name in ("p.json", "c.json", "c.txt", "plans/a.json", ".p.json"):
+        (tmp_path / name).write_text("")
+    assert complete(incomplete) == offered
+
+
+def test_the_library_s_name_starts_the_same_command():
+    told = subprocess.run(
+        [sys.executable, "-m", "partkit", "help", "plna"],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (
+        2,
+        "",
+        "partkit: there is no command 'plna'; did you mean plan?\n",
+    )
 
 
 def test_the_version_is_one_line(partkit):

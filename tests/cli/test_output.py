@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from rich.console import Console
 
 from partkit_cli.bars import progress_bars
@@ -44,16 +45,34 @@ def test_bars_end_full_and_stay():
     assert "100%" in last
 
 
-def test_a_reader_that_went_away_is_no_fault(tmp_path):
-    reading, writing = os.pipe()
-    os.close(reading)
+SHOW = f"{sys.executable} -m partkit_cli show {GOLDEN / 'cluster.v1.json'}"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("SHOW --json | true", 141, ""),
+        ("SHOW >&-", 0, ""),
+        (
+            "SHOW --json >&-",
+            3,
+            "partkit: standard output is closed, and --json prints a document there; send it to a file with > FILE\n",
+        ),
+        (
+            "SHOW > /dev/full",
+            3,
+            "partkit: standard output cannot be written: No space left on device; send it elsewhere, or make room\n",
+        ),
+        ("SHOW-it 2>&- <&-", 2, ""),
+        ("SHOW-it 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_standard_stream_that_is_closed_full_or_unread_is_told_at_most_in_a_sentence(command, code, said):
     told = subprocess.run(
-        [sys.executable, "-m", "partkit_cli", "show", str(GOLDEN / "plan.v1.json"), "--json"],
-        stdout=writing,
-        stderr=subprocess.PIPE,
+        ["bash", "-c", f"{command.replace('SHOW', SHOW)}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
-    os.close(writing)
-    assert (told.returncode, told.stderr) == (141, "")
+    assert (told.returncode, told.stdout, told.stderr) == (code, "", said)

@@ -8,6 +8,8 @@ import pytest
 from partkit.data.model import ModelSpec
 from partkit.data.plan import Plan
 from partkit.errors import InfeasibleError
+from partkit.planners import PlanRequest
+from partkit.ranks.run_options import RunOptions
 from partkit_cli.planning import default_path, is_file
 
 from .conftest import GOLDEN
@@ -63,17 +65,16 @@ def test_options_reach_the_library(partkit, library):
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
-    assert vars(request) == {
-        "num_stages": 2,
-        "planner": "chain",
-        "objective": "latency",
-        "memory_caps_bytes": {0: 1_000_000_000, 1: 2 * 2**30},
-        "pins": {"a=b": 0, "cls": 1},
-        "granularity": "layer",
-        "keep_together": ("layer.[12]", "cls"),
-        "max_replicas": None,
-        "contiguous": True,
-    }
+    assert request == PlanRequest(
+        num_stages=2,
+        planner="chain",
+        objective="latency",
+        memory_caps_bytes={0: 1_000_000_000, 1: 2 * 2**30},
+        pins={"a=b": 0, "cls": 1},
+        granularity="layer",
+        keep_together=("layer.[12]", "cls"),
+        max_replicas=None,
+    )
 
 
 def test_a_profile_file_is_planned_without_building_a_model(partkit, library):
@@ -181,7 +182,7 @@ def test_measure_runs_the_stages_and_says_where_the_rounds_did_not_settle(partki
     assert told.err == ("warning: after 0 rounds another cut still promised more; this plan ran fastest of them\n")
     profile, cluster, request, options, _ = library.asked["plan_by_measuring"]
     assert (profile, cluster, request.planner) == (library.profile, library.cluster, "auto")
-    assert vars(options) == {"seconds": 1.0, "check": False, "device": "auto", "threads": 1, "allow_code": True}
+    assert options == RunOptions(seconds=1.0, check=False, threads=1, allow_code=True)
     assert Plan.load("plans/bert-tiny2.json").stages == library.plan.stages
 
 

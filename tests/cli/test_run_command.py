@@ -7,6 +7,7 @@ import pytest
 from partkit.data.plan import Plan
 from partkit.data.result import Check, RunResult
 from partkit.errors import MachineError, MismatchError, RankFailedError
+from partkit.ranks.run_options import RunOptions
 
 from .conftest import GOLDEN
 
@@ -23,24 +24,24 @@ def test_the_result_is_shown_on_stdout_and_the_work_on_stderr(partkit, library):
 def test_options_reach_the_library(partkit, library):
     partkit(
         *("run", PLAN, "--items", "5", "--seconds", "2.5", "--no-check", "--device", "cpu", "--threads", "1"),
-        *("--mode", "latency", "--port", "29400", "--allow-code", "--batch", "2", "--devices", "0,0"),
+        *("--mode", "latency", "--port", "29400", "--allow-code", "--devices", "0,0"),
+        *("--timeout", "7.5", "--no-loop-graph"),
     )
     plan, options, _ = library.asked["run_plan"]
     assert plan == Plan.load(PLAN)
-    assert vars(options) == {
-        "items": 5,
-        "seconds": 2.5,
-        "check": False,
-        "device": "cpu",
-        "threads": 1,
-        "mode": "latency",
-        "port": 29400,
-        "allow_code": True,
-        "devices": (0, 0),
-        "sizes": {"batch": 2},
-        "rate_per_s": None,
-        "loop_graph": "auto",
-    }
+    assert options == RunOptions(
+        items=5,
+        seconds=2.5,
+        check=False,
+        device="cpu",
+        threads=1,
+        mode="latency",
+        port=29400,
+        allow_code=True,
+        devices=(0, 0),
+        timeout_s=7.5,
+        loop_graph="off",
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,37 @@ def test_options_reach_the_library(partkit, library):
         ),
         (
             ["--inputs", "in", "--outputs", "out", "--items", "3"],
-            "--inputs runs each item once and measures nothing; leave the other options out",
+            "--inputs runs each item of a file once, and --items cannot change that; leave it out",
+        ),
+        (
+            ["--inputs", "in", "--outputs", "out", "--rate", "9", "--no-check", "--loop-graph", "--port", "29400"],
+            "--inputs runs each item of a file once, and --no-check, --rate, --loop-graph, --port cannot change that; "
+            "leave it out",
+        ),
+        (
+            ["--inputs", "in", "--outputs", "out"],
+            "there is no file in of items; make it with safetensors.torch.save_file",
+        ),
+        (
+            ["--devices", "0,5"],
+            "--devices 0,5 names device 5, and the plan's cluster has 2 CPU devices; "
+            "use 0 to 1, or plan again with more devices",
+        ),
+        (
+            ["--devices", "0"],
+            "1 devices were given for a plan of 2 places; give one for each stage (and replica), as in --devices 0,1",
+        ),
+        (
+            ["--batch", "2"],
+            "--batch 2 has no effect: the plan of bert-tiny is for fixed shapes; plan it again with '--dynamic batch'",
+        ),
+        (
+            ["--rate", "9", "--mode", "latency"],
+            "items cannot arrive at a rate and one at a time; leave out --mode latency: --rate tells the latency",
         ),
     ],
 )
-def test_own_items_are_run_and_not_measured(partkit, library, options, message):
+def test_an_option_that_cannot_be_honoured_is_refused_before_anything_starts(partkit, library, options, message):
     told = partkit("run", PLAN, "-q", *options)
     assert (told.code, told.out, told.err) == (2, "", f"partkit: {message}\n")
     assert "run_plan" not in library.asked

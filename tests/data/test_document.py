@@ -5,7 +5,7 @@ import json
 import pytest
 
 from partkit.data.cluster import Cluster, Device, Link, PairLink
-from partkit.data.document import digest, read_json, write_text_atomically
+from partkit.data.document import digest, read_json
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.data.plan import Constraints, Plan, Prediction, Stage
 from partkit.data.profile import Calibration, Node, Profile
@@ -136,14 +136,6 @@ def test_a_file_cut_short_is_said_to_be_so(tmp_path, length):
         read_json(path)
     assert str(caught.value).startswith(f"{path} is ")
     assert str(caught.value).endswith("; make it again with 'partkit plan' or 'partkit profile'")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = write_text_atomically(tmp_path / "a.json", "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text_atomically(path, "\ud800")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_digest_does_not_depend_on_the_order_of_keys():

@@ -158,7 +158,8 @@ def test_a_file_of_items_becomes_a_file_of_outputs(skips: Pipeline, tmp_path: Pa
     items = skip_items(7)
     stacked = {name: torch.stack([item[name] for item in items]) for name in ("x", "late")}
     save_file(stacked, tmp_path / "in.safetensors")
-    assert map_file(skips, tmp_path / "in.safetensors", tmp_path / "out.safetensors") == 7
+    seen = map_file(skips, tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    assert (seen.shapes.count, len(seen.entered_at), len(seen.finished_at)) == (7, 7, 7)
     written = load_file(tmp_path / "out.safetensors")
     expected = list(skips.map(items))
     assert set(written) == {"early", "result"}

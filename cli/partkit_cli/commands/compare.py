@@ -17,11 +17,13 @@ from partkit.runs.comparison_defaults import (
     SECONDS_PER_ROUND,
     TIMEOUT_S,
 )
+from partkit_cli.completion import executor_names, model_names
 from partkit_cli.failure import OK, RESULT_INVALID
-from partkit_cli.options import MachineOptions, ModelOptions, PlanOptions, refuse
+from partkit_cli.options import FORMAT, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.executors import ExecutorInfo
     from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
     from partkit.data.result import Comparison
@@ -38,10 +40,14 @@ def compare(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL|PLAN]", help="A plan file, a model, or a profile's file; with --from, comparison files."
+            metavar="[MODEL|PLAN]",
+            help="A plan file, a model, or a profile's file; with --from, comparison files.",
+            autocompletion=model_names,
         ),
     ] = None,
-    executors: Annotated[str, typer.Option("--with", metavar="A,B,C", help="Executors.")] = ",".join(DEFAULT_EXECUTORS),
+    executors: Annotated[
+        str, typer.Option("--with", metavar="A,B,C", help="Executors.", autocompletion=executor_names)
+    ] = ",".join(DEFAULT_EXECUTORS),
     rounds: Annotated[int | None, typer.Option(min=1, help="Interleaved rounds of each executor.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Length of a round of each executor.")] = None,
     streams: Annotated[int, typer.Option(min=1, help="CUDA streams for deepspeed and fsdp1.")] = 1,
@@ -56,9 +62,9 @@ def compare(
     allow_mixed: Annotated[
         bool, typer.Option("--allow-mixed", help="Join comparisons of different models or machines, and say so.")
     ] = False,
-    style: Annotated[str | None, typer.Option("--format", metavar="NAME", help="table, markdown, csv or json.")] = None,
+    style: Annotated[str | None, FORMAT] = None,
     path: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the comparison.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the comparison.", writable=True)
     ] = None,
 ) -> int:
     """Measure executors side by side.
@@ -72,21 +78,24 @@ def compare(
       partkit compare plans/bert2.json --with single,pipeline,fsdp --quick
       partkit compare --from a.json b.json --format markdown
     """
+    from partkit_cli.planning import is_file
+
     given = models or []
+    names = tuple(name.strip() for name in executors.split(",") if name.strip())
+    writes_plan = not earlier and not (given and is_file(given[0]))
+    infos = _require(names, planning, machine, style, output, writes_plan=writes_plan)
     if earlier:
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
     else:
+        needs_capture = any(info.needs_capture for info in infos)
+        plan, plan_path, typed = _plan(given, building, planning, machine, output, needs_capture=needs_capture)
+        _require_runnable(plan, names, machine, allow_code=allow_code or typed)
         from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
-        from partkit.executors import require_executor
         from partkit.runs.compare import CompareOptions, compare_executors
 
-        names = tuple(name.strip() for name in executors.split(",") if name.strip())
-        infos = [require_executor(name, allow_code=True) for name in names]  # before a model is profiled
-        needs_capture = any(info.needs_capture for info in infos)
-        plan, plan_path, typed = _plan(given, building, planning, machine, output, needs_capture=needs_capture)
         options = CompareOptions(
             executors=names,
             rounds=rounds or (QUICK_ROUNDS if quick else ROUNDS),
@@ -106,6 +115,36 @@ def compare(
     if path is not None:
         output.note(f"wrote {comparison.save(path)}")
     return OK if comparison.valid else RESULT_INVALID
+
+
+def _require(
+    executors: tuple[str, ...],
+    planning: PlanOptions,
+    machine: MachineOptions,
+    style: str | None,
+    output: Output,
+    *,
+    writes_plan: bool,
+) -> list[ExecutorInfo]:
+    """The executors, unless something is wrong with the options: told before a model is profiled."""
+    from partkit.executors import require_executor
+    from partkit_cli.checks import PLANS, require_format, require_plannable
+
+    if not executors:
+        raise UsageError("--with names no executor", hint=f"name some of {', '.join(DEFAULT_EXECUTORS)}")
+    infos = [require_executor(name, allow_code=True) for name in executors]
+    require_format(style, output)
+    require_plannable(planning, machine, folder=PLANS if writes_plan else None)
+    return infos
+
+
+def _require_runnable(plan: Plan, executors: tuple[str, ...], machine: MachineOptions, *, allow_code: bool) -> None:
+    from partkit.executors import require_executor
+    from partkit.ranks.run_options import RunOptions, require_request
+
+    for name in executors:
+        require_executor(name, allow_code=allow_code)
+    require_request(plan, "single", RunOptions(device=machine.device.value, allow_code=allow_code))
 
 
 def _show(comparison: Comparison, style: str | None, output: Output) -> None:

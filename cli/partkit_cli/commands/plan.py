@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
+from partkit_cli.completion import model_names
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOptions
 from partkit_cli.output import Output
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def plan(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model (see 'partkit models') or a profile file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model (see 'partkit models') or a profile file.", autocompletion=model_names
+        ),
+    ],
     building: ModelOptions,
     planning: PlanOptions,
     machine: MachineOptions,
@@ -46,10 +52,15 @@ def plan(
       partkit plan bert --stages 2 --measure
       partkit plan bert --cluster 8x-nvlink --pareto
     """
+    from partkit.data.writing import require_folder, require_place
+    from partkit_cli.checks import PLANS, require_plannable
     from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
 
     if pareto and measure:
         raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
+    if path is not None:
+        (require_folder if pareto else require_place)(path)
+    require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
     profile = profile_of(model, building, machine, output, analytic=analytic)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)

@@ -7,18 +7,26 @@ from typing import Annotated
 
 import typer
 
+from partkit_cli.completion import model_names
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions
 from partkit_cli.output import Output
 
 
 def profile(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model; 'partkit models' lists what it may be.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model; 'partkit models' lists what it may be.", autocompletion=model_names
+        ),
+    ],
     building: ModelOptions,
     machine: MachineOptions,
     output: Output,
     refresh: Annotated[bool, typer.Option("--refresh", help="Measure again instead of using the cache.")] = False,
     analytic: Annotated[str | None, ANALYTIC] = None,
-    path: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the profile.")] = None,
+    path: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the profile.", writable=True)
+    ] = None,
 ) -> None:
     """Measure each operation of a model.
 
@@ -30,9 +38,16 @@ def profile(
       partkit profile bert --analytic h100
       partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
     """
+    from partkit_cli.checks import require_machine
+
+    require_machine(machine)
+    if analytic is not None:
+        from partkit.profilers.nominal import nominal_device
+
+        nominal_device(analytic)
+    spec = building.spec(model)
     from partkit.runs.profile_model import profile_model
 
-    spec = building.spec(model)
     with output.progress() as progress:
         measured = profile_model(
             spec,

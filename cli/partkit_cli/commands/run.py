@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
+from partkit_cli.checks import require_port
+from partkit_cli.completion import file_names
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.item_run import run_items
 from partkit_cli.options import MachineOptions
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from partkit.data.result import RunResult
 
 SECONDS, QUICK_SECONDS = 10.0, 1.0
+TIMEOUT_S = 600.0
 
 
 class Mode(StrEnum):
@@ -28,7 +31,10 @@ class Mode(StrEnum):
 
 
 def run(
-    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file, as 'partkit plan' writes it.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="PLAN", help="A plan file, as 'partkit plan' writes it.", autocompletion=file_names),
+    ],
     machine: MachineOptions,
     output: Output,
     items: Annotated[int | None, typer.Option(min=1, help="Stop after this many items.")] = None,
@@ -50,6 +56,9 @@ def run(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples in one item, of a --dynamic batch plan.")] = None,
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length, of a --dynamic seq plan.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Give up where a rank takes longer over one step.")
+    ] = TIMEOUT_S,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
@@ -57,9 +66,11 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Run your own items, of a safetensors file: a tensor [N, ...] an input."),
     ] = None,
-    outputs: Annotated[Path | None, typer.Option(metavar="FILE", help="Where the outputs of --inputs go.")] = None,
+    outputs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the outputs of --inputs go.", writable=True)
+    ] = None,
     result_path: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the result.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the result.", writable=True)
     ] = None,
 ) -> int:
     """Run a plan over its devices.
@@ -73,16 +84,15 @@ def run(
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
-    from partkit.ranks.fork_client import prepare
-
-    prepare()  # before what takes seconds to import
     from partkit.data.plan import Plan
-    from partkit.ranks.run_options import RunOptions
-    from partkit.runs.run import run_plan
+
+    plan = Plan.load(path)
+    from partkit.ranks.fork_client import prepare
+    from partkit.ranks.run_options import RunOptions, require_request
 
     options = RunOptions(
         items=items,
-        seconds=seconds or (QUICK_SECONDS if quick else SECONDS),
+        seconds=seconds or (QUICK_SECONDS if quick else None if items else SECONDS),
         check=check,
         device=machine.device.value,
         threads=machine.threads,
@@ -93,22 +103,39 @@ def run(
         loop_graph="auto" if loop_graph is None else "on" if loop_graph else "off",
         devices=None if devices is None else _devices(devices),
         sizes={label: size for label, size in (("batch", batch), ("seq", seq)) if size is not None},
+        timeout_s=timeout,
     )
-    plan = Plan.load(path)
+    require_request(plan, plan.executor, options)
     if inputs is not None or outputs is not None:
-        if (items, seconds, result_path) != (None, None, None) or quick or mode is not Mode.THROUGHPUT:
-            raise UsageError("--inputs runs each item once and measures nothing", hint="leave the other options out")
-        run_items(plan, inputs, outputs, options, output)
-        return OK
+        refused = {
+            "--items": items is not None,
+            "--seconds": seconds is not None,
+            "--quick": quick,
+            "--no-check": not check,
+            "--mode": mode is not Mode.THROUGHPUT,
+            "--rate": rate is not None,
+            "--loop-graph" if loop_graph else "--no-loop-graph": loop_graph is not None,
+            "--port": port is not None,
+        }
+        refused_given = [name for name, given in refused.items() if given]
+        return _told(run_items(plan, inputs, outputs, options, output, refused_given), result_path, output)
+    require_port(port)
+    prepare()  # before what takes seconds to import
+    from partkit.runs.run import run_plan
+
     with output.progress() as progress:
         result = run_plan(plan, options, progress=progress)
     if result is None:  # this process was a rank, and rank 0 reports the result
         return OK
     if quick:
         result = _labelled_quick(result)
+    return _told(result, result_path, output)
+
+
+def _told(result: RunResult, path: Path | None, output: Output) -> int:
     output.document(result)
-    if result_path is not None:
-        output.note(f"wrote {result.save(result_path)}")
+    if path is not None:
+        output.note(f"wrote {result.save(path)}")
     return OUTPUTS_DIFFER if result.check.passed is False else OK
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from partkit_cli.completion import file_names
+from partkit_cli.options import FORMAT
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
@@ -14,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def show(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A plan, profile, cluster, run or comparison file.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A plan, profile, cluster, run or comparison file.", autocompletion=file_names
+        ),
+    ],
     output: Output,
-    style: Annotated[str | None, typer.Option("--format", metavar="NAME", help="table, markdown, csv or json.")] = None,
+    style: Annotated[str | None, FORMAT] = None,
     profile_path: Annotated[
         Path | None,
         typer.Option("--profile", metavar="FILE", help="A plan's profile; default: as kept when it was planned."),
@@ -35,7 +42,9 @@ def show(
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
     from partkit.reports import render
+    from partkit_cli.checks import require_format
 
+    require_format(style, output)
     document = load_document(path)
     if output.as_json or style is None:
         output.document(document)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
+from partkit_cli.completion import file_names
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def validate(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A plan (edited or not), or another partkit file.")],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A plan (edited or not), or another partkit file.", autocompletion=file_names
+        ),
+    ],
     machine: MachineOptions,
     output: Output,
     profile_path: Annotated[
@@ -30,7 +36,8 @@ def validate(
     ] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     result_path: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the plan, predicted again, here.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the plan, predicted again, here.", writable=True),
     ] = None,
 ) -> None:
     """Check a file; predict an edited plan again.
@@ -42,14 +49,17 @@ def validate(
     """
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
-    from partkit.planners import repredict
+    from partkit_cli.checks import require_machine
 
+    require_machine(machine)
     document = load_document(path)
     if not isinstance(document, Plan):
         output.document(document)
         output.note(f"{path} is a valid {document.to_data()['kind']}")
         return
     profile = _profile(document, profile_path, machine, allow_code=allow_code, output=output)
+    from partkit.planners import repredict
+
     checked = repredict(document, profile)
     if profile.sha256 != document.profile_sha256:
         # Figures then differ even where nobody edited anything, so the label stays as the file has it.

@@ -1,0 +1,101 @@
+"""What can be said against a command within half a second: options, files and devices, before any work; no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from partkit.errors import InfeasibleError, MachineError, UsageError
+from partkit_cli.options import DeviceChoice, MachineOptions, PlanOptions
+from partkit_cli.output import Output
+
+PLANS = Path("plans")
+"""Where plans are written unless -o says."""
+
+
+def require_machine(machine: MachineOptions) -> None:
+    """Raise where CUDA is asked for and this machine plainly has none."""
+    from partkit.machine.devices import plainly_without_cuda, resolve_device
+
+    if machine.device is DeviceChoice.CUDA and plainly_without_cuda():
+        resolve_device(machine.device.value)
+
+
+def require_plannable(
+    planning: PlanOptions,
+    machine: MachineOptions,
+    *,
+    folder: Path | None = PLANS,
+    analytic: str | None = None,
+) -> None:
+    """Raise for what is wrong with how a model is to be planned; ``folder`` is where the plan goes without ``-o``."""
+    from partkit.data.writing import require_folder
+
+    planning.require_readable()
+    require_machine(machine)
+    if folder is not None:
+        require_folder(folder)
+    if analytic is not None:
+        from partkit.profilers.nominal import nominal_device
+
+        device = nominal_device(analytic)
+        if planning.cluster is None:
+            require_cluster_where_analytic(device.type, device.label)
+    if planning.cluster is not None:
+        _require_cluster(planning, planning.cluster)
+
+
+def require_cluster_where_analytic(device_type: str, name: str) -> None:
+    """An analytic profile may be of devices that this machine lacks, whose links cannot be measured here."""
+    from partkit.data.builtin_clusters import builtin_cluster_names
+    from partkit.machine.devices import num_cuda_devices
+
+    if device_type == "cuda" and num_cuda_devices() == 0:
+        raise UsageError(
+            f"the profile is of {name}, and this machine has no CUDA device whose links could be measured",
+            hint=f"add --cluster with a file or one of {', '.join(builtin_cluster_names())}",
+        )
+
+
+def require_format(style: str | None, output: Output) -> None:
+    """Raise for an unknown ``--format``, and for one beside ``--json``."""
+    from partkit.reports import require_form
+
+    if style is None:
+        return
+    require_form(style)
+    if output.as_json and style != "json":
+        raise UsageError(f"--json and --format {style} ask for two forms of the same", hint="leave one of them out")
+
+
+def require_port(port: int | None) -> None:
+    """Raise where ``--port`` names a port that cannot be had, or one beside ranks that a launcher has started."""
+    import socket
+
+    from partkit.ranks.fork_client import started_by_launcher
+
+    if port is None:
+        return
+    if started_by_launcher():
+        raise UsageError(f"--port {port} has no effect: the launcher has chosen its own", hint="leave it out")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise MachineError(
+                f"port {port} cannot be used on this machine: {error.strerror}",
+                hint="give another --port, or none to let the system choose",
+            ) from None
+
+
+def _require_cluster(planning: PlanOptions, name: str) -> None:
+    from partkit.data.builtin_clusters import load_cluster
+
+    cluster = load_cluster(name)
+    planning.caps_bytes(cluster)
+    asked, found = planning.num_stages, len(cluster.devices)
+    if asked is not None and asked > found:
+        raise InfeasibleError(
+            f"{asked} stages need {asked} devices and the cluster has {found}",
+            hint=f"ask for at most {found} stages or name a larger cluster",
+        )
