@@ -23,10 +23,10 @@ from partkit_cli.options import FORMAT, MachineOptions, ModelOptions, PlanOption
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
-    from partkit.executors import ExecutorInfo
     from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
     from partkit.data.result import Comparison
+    from partkit.executors import ExecutorInfo
 
 DEFAULT_MODEL = "bert"
 CPU_STAGES = 2
