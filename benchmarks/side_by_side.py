@@ -29,8 +29,9 @@ from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.group import RankGroup
 from partkit.ranks.mailbox import Posted
 from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.check import unsplit_job, write_reference
 from partkit.runs.compare import CompareOptions, Contest
-from partkit.runs.run import drive_loaded, unsplit_job, write_reference
+from partkit.runs.run import drive_loaded
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ _HOMES = {
     "PartkitError": "partkit.errors",
     "Pipeline": "partkit.runs.open_pipeline",
     "PlanRequest": "partkit.planners",
-    "RunOptions": "partkit.runs.run",
+    "RunOptions": "partkit.ranks.run_options",
     "compare_executors": "partkit.runs.compare",
     "machine_cluster": "partkit.runs.machine_cluster",
     "make_plan": "partkit.planners",

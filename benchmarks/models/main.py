@@ -25,8 +25,8 @@ from partkit.models.sources import parse_model  # noqa: E402
 from partkit.planners import PlanRequest, plan_as_asked  # noqa: E402
 from partkit.ranks.group import RankGroup  # noqa: E402
 from partkit.ranks.run_options import RunOptions, job_of  # noqa: E402
+from partkit.runs.check import TOLERANCES, check_outputs, make_reference  # noqa: E402
 from partkit.runs.profile_model import profile_model  # noqa: E402
-from partkit.runs.run import TOLERANCES, check_outputs, make_reference  # noqa: E402
 
 NUM_STAGES = (2, 4)
 LARGEST_RELATIVE = 1e-5

@@ -30,9 +30,9 @@ from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.check import check_outputs, items_at_once, make_reference
 from partkit.runs.comparison_defaults import DEFAULT_EXECUTORS, ROUNDS, SECONDS_PER_ROUND, TIMEOUT_S
 from partkit.runs.contender import Contender, row_of, throttles
-from partkit.runs.run import check_outputs, items_at_once, make_reference
 from partkit.runs.statistics import is_settled
 from partkit.runs.verdict import conclude
 

@@ -13,8 +13,8 @@ from partkit.errors import UnsupportedError
 from partkit.executors import EXECUTORS
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.check import check_outputs, make_reference
 from partkit.runs.rates import overall_rate
-from partkit.runs.run import check_outputs, make_reference
 from tests.planned import plan_of
 
 OPTIONS = RunOptions(device="cpu", allow_code=True)

@@ -9,8 +9,8 @@ from partkit.data.result import Comparison, Row
 from partkit.errors import OutOfMemoryError, UsageError
 from partkit.ranks.group import RankGroup
 from partkit.runs import compare
+from partkit.runs.check import make_reference
 from partkit.runs.compare import CompareOptions, Contest, compare_executors
-from partkit.runs.run import make_reference
 from partkit.runs.verdict import conclude
 from tests.executors.rigged import SLEEP_S
 from tests.planned import plan_of

@@ -7,7 +7,7 @@ from partkit.data.replies import DeviceUse, ItemsRun
 from partkit.data.result import Check
 from partkit.ranks.group import RankGroup
 from partkit.runs.contender import Contender, row_of, throttles
-from partkit.runs.run import rank_uses
+from partkit.runs.run_result import rank_uses
 from tests.planned import plan_of
 
 

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from partkit.errors import MachineError, MismatchError, RankFailedError, UsageError
 from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.run_options import RunOptions
-from partkit.runs.run import Measured, drift, run_plan
+from partkit.runs.run import run_plan
 from tests.planned import plan_of
 
 QUICK = RunOptions(device="cpu", items=12, latency_items=4)
@@ -42,21 +42,6 @@ def test_a_plan_with_sizes_that_vary_runs_smaller_items() -> None:
     assert result is not None
     assert (result.check.passed, result.check.max_abs_diff, result.batch) == (True, 0.0, 3)
     assert "items are smaller than the plan's largest: its prediction does not hold for them" in result.warnings
-
-
-def test_a_profile_of_a_faster_or_slower_hour_is_called_in_doubt() -> None:
-    plan = plan_of("py:tests.sample_models:skips", 2)  # 10 ms a stage, 100 samples/s
-
-    def told(steady_per_s: float, *stage_s: float) -> list[str]:
-        return drift(plan, Measured(dict(enumerate(stage_s)), [], 1, steady_per_s, steady_per_s, []))
-
-    assert told(80.0, 0.002, 0.0114) == told(120.0, 0.0086, 0.001) == told(80.0) == []
-    assert told(98.0, 0.0126, 0.002) == [], "the stage's own measurement was disturbed"
-    assert told(80.0, 0.0116, 0.002) == [
-        "stage 0 takes 11.6 ms, and 10 ms were planned: the profile is of a faster or slower hour; plan again with "
-        "--measure, or profile with --refresh"
-    ]
-    assert told(120.0, 0.002, 0.0084)[0].startswith("stage 1 takes 8.4 ms, and 10 ms were planned")
 
 
 def test_sizes_are_refused_before_anything_starts() -> None:

@@ -12,7 +12,8 @@ from partkit.data.replies import OutputDifference
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
-from partkit.runs.run import check_outputs, items_at_once, make_reference, run_plan
+from partkit.runs.check import check_outputs, items_at_once, make_reference
+from partkit.runs.run import run_plan
 from tests.planned import plan_of
 
 

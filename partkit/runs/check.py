@@ -1,0 +1,81 @@
+"""Outputs against the unsplit model's, which a process of its own computes from the same weights and inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from partkit.data.job import RunJob
+from partkit.data.orders import CheckOutputs, Load, WriteReference
+from partkit.data.progress import Progress, silent
+from partkit.data.replies import Loaded, OutputDifference
+from partkit.data.result import Check
+from partkit.ranks.group import RankGroup, Ranks
+
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
+
+TF32_TOLERANCE = 1e-2
+"""The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
+
+_CHECKED_ITEMS = 12
+"""Enough for every slot of two replicas to be used again: what would overwrite an item early shows then."""
+
+
+def make_reference(job: RunJob, folder: Path, tell: Progress = silent) -> Path:
+    """Outputs of the unsplit model for the checked items, written to a file in ``folder`` by a process of its own."""
+    tell("Running the unsplit model", 0, 4)
+    with RankGroup(unsplit_job(job)) as group:
+        group.call(Load())
+        return write_reference(group, folder)
+
+
+def unsplit_job(job: RunJob) -> RunJob:
+    """The order for one rank that runs the unsplit model, on the job's first device."""
+    return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
+
+
+def write_reference(single: RankGroup[RunJob], folder: Path) -> Path:
+    """Outputs for each distinct input, by a loaded group of the unsplit model."""
+    path = folder / "reference.safetensors"
+    single.call(WriteReference(num_items=single.job.num_inputs, path=str(path)))
+    return path
+
+
+def items_at_once(loaded: Sequence[Loaded]) -> int:
+    """Items that the ranks' launches take, by what they told when they were loaded."""
+    return max(reply.items_at_once for reply in loaded)
+
+
+def check_outputs(group: Ranks[RunJob], reference: Path | None, *, at_once: int = 1) -> Check:
+    """Compare a group's outputs with the reference's; ``at_once`` items fill a launch."""
+    if reference is None:
+        return judged([], group.job)
+    replies = group.call(CheckOutputs(num_items=max(_CHECKED_ITEMS, at_once), reference=str(reference)))
+    return judged([reply.difference for reply in replies], group.job, ran=True)
+
+
+def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: bool = False) -> Check:
+    """Combine ranks' output differences into a check, by what the model's precision allows.
+
+    None stands for a rank that returned nothing; ``ran``: some rank must have returned something.
+    """
+    spec = job.model
+    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
+    told = [each for each in differences if each is not None]
+    if not told:
+        return Check(max_abs_diff=None, tolerance=allowed, passed=False if ran else None)
+    tolerance = allowed * max(1.0, *(each.max_abs for each in told))
+    finite = [each.max_abs_diff for each in told if each.max_abs_diff is not None]
+    worst = max(finite) if len(finite) == len(told) else None
+    passed = all(each.matches for each in told) and worst is not None and worst <= tolerance
+    return Check(max_abs_diff=worst, tolerance=tolerance, passed=passed)
+
+
+def worse_of(before: Check, during: Check) -> Check:
+    """The check to tell, of that before the run and that of items within it."""
+    if during.passed is None:
+        return before
+    if not during.passed or not before.passed:
+        return during if before.passed else before
+    return max(before, during, key=lambda check: check.max_abs_diff or 0.0)
