@@ -22,10 +22,14 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from partkit.errors import RankFailedError
+from partkit.errors import MachineError, PartkitError, RankFailedError
 
 _START_S = 120
+_END_S = 5
+_MOST_WORDS = 1 << 20
+"""Bytes of a server's output that are looked at."""
 _IMPORTS_READ = (
     *("HF_", "HUGGINGFACE_", "KMP_", "LD_", "MKL_", "OMP_"),
     *("PYTHON", "PYTORCH_", "TIMM_", "TORCH", "TRANSFORMERS_", "TRITON_"),
@@ -74,6 +78,14 @@ class Process:
         """Its exit code once it has ended, a signal as a negative number."""
         return self._server.code_of(self._number)
 
+    def server_fault(self) -> PartkitError | None:
+        """Why the server that forked it has ended; None where it has not."""
+        return self._server.fault()
+
+    def server_words(self) -> str:
+        """What that server has written: faults of its imports, and of a process before it has an output of its own."""
+        return self._server.words()
+
     def kill(self) -> None:
         """End it at once."""
         if self.poll() is None:
@@ -90,15 +102,16 @@ class ForkServer:
         self._unread = b""
         self._pids: dict[int, int] = {}
         self._codes: dict[int, int] = {}
-        self._num_started, self._is_gone = 0, False
+        self._num_started, self._is_gone, self._was_killed = 0, False, False
+        self._output = os.memfd_create("partkit-fork-server")  # what it writes: no folder need have room for it
         with other:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "partkit.ranks.fork_server", str(other.fileno())],
-                env=_with_import_paths(_FORKABLE),
+            self._process = _popen(
+                [sys.executable, "-P", "-m", "partkit.ranks.fork_server", str(other.fileno())],
+                env={**os.environ, **_FORKABLE, "PYTHONPATH": os.pathsep.join(_import_paths())},
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
                 start_new_session=True,
             )
 
@@ -115,7 +128,8 @@ class ForkServer:
                 "number": number,
                 "log_dir": str(log_dir),
                 "argv": sys.argv,
-                "environment": _with_import_paths(environment),
+                "environment": {**os.environ, **environment},
+                "import_paths": _import_paths(),
                 "cwd": str(Path.cwd()),
                 "output": str(output),
             }
@@ -130,12 +144,48 @@ class ForkServer:
         deadline = time.monotonic() + _START_S
         while number not in self._pids:
             self._read(timeout_s=0.05)
-            if self._is_gone or time.monotonic() > deadline:
+            if self._is_gone:
+                raise self.fault() or RankFailedError("the process that starts ranks was ended by this one")
+            if time.monotonic() > deadline:
                 raise RankFailedError(
-                    f"the server that starts ranks {'ended' if self._is_gone else 'gave no answer'}",
-                    hint="import partkit.ranks.rank in Python: what fails there fails in the server",
+                    f"the process that starts ranks gave no answer within {_START_S} s",
+                    hint=f"see what it does with 'py-spy dump --pid {self._process.pid}'; it wrote {self._last_words()!r}",
                 )
         return self._pids[number]
+
+    def fault(self) -> PartkitError | None:
+        """Why the server has ended, in its own words; None where it runs, or was ended from here."""
+        self._read(timeout_s=0)
+        if not self._is_gone or self._was_killed:
+            return None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        code, words = self._process.poll(), self._last_words()
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return RankFailedError(
+                f"the process that starts ranks was ended by {name}, and its ranks with it",
+                hint="something else ended it; where memory ran out, 'dmesg' says so",
+            )
+        if self._pids:
+            return RankFailedError(
+                f"the process that starts ranks ended with exit code {code}, and its ranks with it: {words}",
+                hint="make room for more processes and memory (see 'ulimit -a'), then run the command again",
+            )
+        return MachineError(
+            f"the process that starts ranks cannot import what ranks need: {words}",
+            hint=f"'{sys.executable} -c \"import partkit.ranks.rank\"' shows where",
+        )
+
+    def words(self) -> str:
+        """All that the server has written to its output so far."""
+        return os.pread(self._output, _MOST_WORDS, 0).decode(errors="replace")
+
+    def _last_words(self) -> str:
+        return last_line(self.words()) or "nothing"
+
+    def __del__(self) -> None:
+        os.close(self._output)
 
     def code_of(self, number: int) -> int | None:
         """The exit code of a process that has ended; all have where the server has."""
@@ -146,7 +196,7 @@ class ForkServer:
         """End a process; while the server still imports, the server, and with it all that it should have forked."""
         if not self._pids:
             self._process.kill()
-            self._is_gone = True
+            self._is_gone = self._was_killed = True
         else:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid_of(number), signal.SIGKILL)
@@ -161,11 +211,12 @@ class ForkServer:
 
     def close(self) -> None:
         """End the server, and with it what it has forked."""
+        self._was_killed = True
         self._socket.close()
         if not self._pids:  # it may be importing, and would hear of this only then
             self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
+            self._process.wait(_END_S)
 
     def _read(self, *, timeout_s: float) -> None:
         """Take in what the server has told."""
@@ -206,11 +257,26 @@ def _close_servers(owner: int) -> None:
             server.close()
 
 
-def _with_import_paths(environment: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment and more; modules are looked for in this package and the working folder first."""
-    paths = [str(Path(__file__).resolve().parent.parent), str(Path.cwd())]
-    paths += filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+def last_line(text: str) -> str:
+    """The last line with something in it, where Python tells what ended a program; '' where there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, **how)
+    except OSError as error:
+        raise MachineError(
+            f"the process that starts ranks cannot be started: {error.strerror}",
+            hint="make room for more processes, open files and memory: 'ulimit -a' shows the limits",
+        ) from None
+
+
+def _import_paths() -> list[str]:
+    """Where this process looks for modules, in its order, so that another finds the same ones; none is relative."""
+    own = str(Path(__file__).resolve().parents[2])
+    paths = [str(Path(path).absolute()) for path in sys.path]
+    return list(dict.fromkeys(paths if own in paths else [*paths, own]))
 
 
 def _imports_read() -> dict[str, str]:

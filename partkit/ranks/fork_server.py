@@ -6,6 +6,7 @@ See :mod:`partkit.ranks.fork_client`. It ends with its parent, whose end of the 
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import random
@@ -51,11 +52,19 @@ def main() -> int:
 
 
 def _import_models() -> None:
-    """What nearly every rank imports before it can capture a model."""
+    """What nearly every rank imports before it can capture a model.
+
+    A package that can't be imported stops no model that does without it: one that needs it says so, in its rank.
+    """
     import torch._dynamo
     import torch.export  # noqa: F401
-    import transformers.masking_utils
-    import transformers.modeling_utils  # noqa: F401
+
+    for name in ("transformers.modeling_utils", "transformers.masking_utils"):
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - a broken package raises anything at its import
+            traceback.print_exc()
+            return
 
 
 def _tell(channel: socket.socket, **message: int) -> None:
@@ -74,7 +83,7 @@ def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
         os.environ.clear()
         os.environ.update(order["environment"])
         os.chdir(order["cwd"])
-        sys.path[:] = list(dict.fromkeys([*os.environ["PYTHONPATH"].split(os.pathsep), *sys.path]))
+        sys.path[:] = order["import_paths"]
         sys.argv = order["argv"]  # results tell the command that the user gave
         random.seed()
         code = rank.main(Path(order["log_dir"]))

@@ -24,7 +24,7 @@ from torch._C._distributed_c10d import TCPStore
 from partkit.data.job import JobT
 from partkit.data.orders import Order, ReplyT, Stop
 from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
-from partkit.ranks.fork_client import Process, fork
+from partkit.ranks.fork_client import Process, fork, last_line
 from partkit.ranks.mailbox import Mailbox, Posted
 
 _POLL_S = 0.05
@@ -116,8 +116,9 @@ class RankGroup(Generic[JobT]):
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
         codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
         if any(codes.values()) or (codes and None not in codes.values()):
+            fault, words = self._server_fault(), self._processes[0].server_words()
             self.kill()
-            error = self._first_cause(codes)
+            error = self._first_cause(codes, fault, words)
             if error.hint is None:  # it says all that there is to know
                 self.drop_logs()
             raise error
@@ -180,9 +181,12 @@ class RankGroup(Generic[JobT]):
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         }
 
-    def _first_cause(self, codes: dict[int, int | None]) -> PartkitError:
-        where = f"the log is in {self.log_dir}"
+    def _first_cause(self, codes: dict[int, int | None], fault: PartkitError | None, words: str) -> PartkitError:
+        """What ended a rank first; ``fault`` is their server's, ``words`` what that has written."""
         told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
+        if fault is not None and all(failure.is_consequence for failure in told):
+            return fault
+        where = f"the log is in {self.log_dir}"
         for rank, code in sorted(codes.items()):
             if code is not None and code < 0 and all(f.rank != rank for f in told):
                 name = signal.Signals(-code).name
@@ -197,7 +201,26 @@ class RankGroup(Generic[JobT]):
             kind = OutOfMemoryError if told[0].is_out_of_memory else RankFailedError
             return kind(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
         rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
-        return RankFailedError(f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}", hint=where)
+        ended = (
+            f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}: {self._last_words(rank, words)}"
+        )
+        return RankFailedError(ended, hint=where)
+
+    def _server_fault(self) -> PartkitError | None:
+        """Why the server of the ranks has ended; all that it wrote is kept among the logs."""
+        fault = self._processes[0].server_fault()
+        if fault is not None:
+            path = self.log_dir / "fork-server.log"
+            with contextlib.suppress(OSError):  # no room: the message has the line that matters
+                path.write_text(self._processes[0].server_words(), encoding="utf-8")
+                fault.hint = f"{fault.hint}; what it wrote is in {path}"
+        return fault
+
+    def _last_words(self, rank: int, server_words: str) -> str:
+        """The last line that a rank wrote; where it did not come to have a log, its server has it."""
+        log = self.log_dir / f"rank{rank}.log"
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        return last_line(text) or last_line(server_words) or "it wrote nothing"
 
     def _describe(self, rank: int) -> str:
         device = "cpu" if self.job.device == "cpu" else f"cuda:{self.job.devices[rank]}"

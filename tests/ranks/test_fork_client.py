@@ -11,9 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from partkit.data.job import LinksJob
-from partkit.data.orders import DescribeEnvironment
-from partkit.errors import RankFailedError
+from partkit.data.job import LinksJob, ProfileJob
+from partkit.data.model import ModelSpec
+from partkit.data.orders import CaptureModel, DescribeEnvironment
+from partkit.errors import MachineError, RankFailedError, UnsupportedError
 from partkit.ranks import fork_client as processes
 from partkit.ranks.fork_client import ForkServer, Process
 from partkit.ranks.group import RankGroup
@@ -86,8 +87,9 @@ def test_where_the_server_ends_its_ranks_count_as_killed(tmp_path: Path) -> None
         server._process.wait()
         assert ended(process) == -signal.SIGKILL
         assert not server.is_usable
-        with pytest.raises(RankFailedError, match="the server that starts ranks ended"):
+        with pytest.raises(RankFailedError) as raised:
             _ = process.pid
+        assert raised.value.message == "the process that starts ranks was ended by SIGKILL, and its ranks with it"
     finally:
         server.close()
 
@@ -132,3 +134,40 @@ def test_a_parent_that_is_killed_leaves_no_rank_behind() -> None:
     while not all(map(gone, pids)):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.fixture
+def hiding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder whose modules hide all others of their names, for a server that the test starts."""
+    monkeypatch.setattr(processes, "_servers", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    processes._close_servers(os.getpid())
+
+
+def test_what_a_server_says_when_its_imports_fail_is_what_the_user_reads(hiding: Path) -> None:
+    (hiding / "torch.py").write_text("raise ImportError('libtorch_cpu.so: cannot open shared object file')\n")
+    with RankGroup(LinksJob()) as group, pytest.raises(MachineError) as raised:
+        group.call(DescribeEnvironment())
+    log = group.log_dir / "fork-server.log"
+    assert raised.value.message == (
+        "the process that starts ranks cannot import what ranks need: "
+        "ImportError: libtorch_cpu.so: cannot open shared object file"
+    )
+    assert raised.value.hint == (
+        f"'{sys.executable} -c \"import partkit.ranks.rank\"' shows where; what it wrote is in {log}"
+    )
+    assert f'File "{hiding}/torch.py", line 1' in log.read_text()
+
+
+def test_a_preload_that_fails_stops_no_rank_that_does_without_it(hiding: Path) -> None:
+    (hiding / "transformers.py").write_text("raise RuntimeError('made for another torch')\n")
+    (hiding / "models.py").write_text(
+        "import torch\ndef net():\n    return torch.nn.Linear(2, 2), (torch.ones(1, 2),)\n"
+    )
+    with RankGroup(ProfileJob(model=ModelSpec(source="py:models:net"), allow_code=True)) as group:
+        group.call(CaptureModel())
+    needing = ProfileJob(model=ModelSpec(source="bert-tiny"))
+    with RankGroup(needing) as group, pytest.raises(UnsupportedError) as raised:
+        group.call(CaptureModel())
+    assert raised.value.message.startswith("transformers can't be imported (RuntimeError: made for another torch); ")

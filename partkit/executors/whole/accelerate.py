@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from partkit.errors import MachineError, UnsupportedError
+from partkit.errors import UnsupportedError
 from partkit.executors.whole.base import WholeModelExecutor
 from partkit.executors.whole.peers import faults_are_reasons
+from partkit.models.packages import import_package
 from partkit.models.sources.loaded import LoadedModel
 
 
@@ -46,8 +47,4 @@ class AccelerateExecutor(WholeModelExecutor):
 
 def import_accelerate() -> Any:
     """The package. Raises :class:`MachineError` where it is not installed."""
-    try:
-        import accelerate
-    except ImportError as error:
-        raise MachineError(f"accelerate can't be imported ({error})", hint="pip install 'accelerate>=1.0'") from None
-    return accelerate
+    return import_package("accelerate", install="pip install 'accelerate>=1.0'")

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from partkit.errors import MachineError
 from partkit.executors.whole.base import WholeModelExecutor
 from partkit.executors.whole.peers import faults_are_reasons
+from partkit.models.packages import import_package
 from partkit.models.sources.loaded import LoadedModel
 
 
@@ -56,13 +56,7 @@ def import_deepspeed(device_type: str) -> Any:
     os.environ["DS_ACCELERATOR"] = device_type
     os.environ.update(plain_architectures(os.environ))
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    try:
-        import deepspeed
-    except ImportError as error:
-        raise MachineError(
-            f"deepspeed can't be imported ({error})", hint="DS_BUILD_OPS=0 pip install 'deepspeed>=0.19.6'"
-        ) from None
-    return deepspeed
+    return import_package("deepspeed", install="DS_BUILD_OPS=0 pip install 'deepspeed>=0.19.6'")
 
 
 def plain_architectures(environment: Mapping[str, str]) -> dict[str, str]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import MachineError, UsageError
+from partkit.models.packages import import_package
 from partkit.models.sources.base import input_overrides, target, whole_option
 from partkit.models.sources.default_inputs import image_inputs, mark_dynamic, override_inputs
-from partkit.models.sources.torchvision_repair import repair_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,7 +46,7 @@ class TimmSource:
         from partkit.models.sources.meta_build import build_on_meta
         from partkit.models.weights import SeededWeights
 
-        timm, name = _import_timm(), target(self.check(spec))
+        timm, name = import_package("timm", install=_INSTALL), target(self.check(spec))
         if not timm.is_model(name):
             near = difflib.get_close_matches(name, timm.list_models(), n=3)
             raise UsageError(
@@ -59,17 +58,6 @@ class TimmSource:
         spec = spec.model_copy(update={"inputs": _inputs(spec, module)})
         args = _positional(spec)
         return LoadedModel(spec, module, args, {}, SeededWeights(spec.seed, module))
-
-
-def _import_timm() -> Any:
-    repair_torchvision()
-    try:
-        return importlib.import_module("timm")
-    except (ImportError, RuntimeError) as error:  # a torchvision made for another torch raises RuntimeError
-        raise MachineError(
-            f"timm is installed and can't be imported: {error}",
-            hint="install the torchvision that was made for your torch",
-        ) from error
 
 
 def _inputs(spec: ModelSpec, module: nn.Module) -> tuple[InputSpec, ...]:

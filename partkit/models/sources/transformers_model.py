@@ -10,27 +10,23 @@ import torch
 from torch import nn
 
 from partkit.data.model import ModelSpec
-from partkit.errors import MachineError, UsageError
+from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_inputs
+from partkit.models.packages import import_package
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.meta_build import build_on_meta
-from partkit.models.sources.torchvision_repair import repair_torchvision
 from partkit.models.weights import SeededWeights, WeightSource
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+_INSTALL = "pip install 'transformers>=5'"
+
 
 def import_transformers() -> Any:
-    """The package; raises :class:`MachineError` with the install command when it is missing."""
-    repair_torchvision()
-    try:
-        import transformers
-    except ImportError as error:
-        raise MachineError(
-            f"this model needs transformers, which can't be imported ({error})", hint="pip install 'transformers>=5'"
-        ) from None
-    return transformers
+    """The package; raises :class:`MachineError` with the cause or the install command where it can't be imported."""
+    import_package("transformers.modeling_utils", install=_INSTALL)  # the package itself imports next to nothing
+    return import_package("transformers", install=_INSTALL)
 
 
 def load_config(model_type: str, settings: Mapping[str, object]) -> PretrainedConfig:
