@@ -149,7 +149,7 @@ class ForkServer:
             if time.monotonic() > deadline:
                 raise RankFailedError(
                     f"the process that starts ranks gave no answer within {_START_S} s",
-                    hint=f"see what it does with 'py-spy dump --pid {self._process.pid}'; it wrote {self._last_words()!r}",
+                    hint=f"look at it with 'py-spy dump --pid {self._process.pid}'; it wrote {self._last_words()!r}",
                 )
         return self._pids[number]
 
