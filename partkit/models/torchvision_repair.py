@@ -36,7 +36,7 @@ class _TorchvisionFinder(MetaPathFinder):
         found = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _repaired(spec.loader.exec_module)  # type: ignore[method-assign]
+            spec.loader.exec_module = _repaired(spec.loader.exec_module)  # type: ignore[assignment, method-assign]
         return spec
 
 

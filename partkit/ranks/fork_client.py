@@ -253,7 +253,7 @@ def _server() -> ForkServer:
 
 def _close_servers(owner: int) -> None:
     if os.getpid() == owner:
-        for server in _servers[owner]:
+        for server in _servers.get(owner, []):
             server.close()
 
 
