@@ -24,6 +24,8 @@ class GroupSetup(Record):
     threads: int = Field(default=1, ge=1)
     """Intra-op threads of each rank on the CPU."""
     timeout_s: float = Field(default=600.0, gt=0)
+    memory_bytes: int | None = Field(default=None, gt=0)
+    """Most weights and values that a rank may have on its device at once where it can choose; None: what is free."""
 
     @property
     def num_ranks(self) -> int:

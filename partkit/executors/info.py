@@ -50,6 +50,7 @@ EXECUTORS = {
     "single-graph": ExecutorInfo(
         f"{_PIPELINE}.replicas:ReplicasExecutor", on_one_device=True, in_one_rank=True, holds_whole_model=True
     ),
+    "streamed": ExecutorInfo(f"{_WHOLE}.streamed:StreamedExecutor", on_one_device=True, in_one_rank=True),
     "replicas": ExecutorInfo(f"{_PIPELINE}.replicas:ReplicasExecutor", holds_whole_model=True),
     "pipeline": ExecutorInfo(f"{_PIPELINE}.executor:PipelineExecutor", runs_stages=True),
     "pipeline-nccl": ExecutorInfo(f"{_PIPELINE}.executor:NcclPipelineExecutor", runs_stages=True),

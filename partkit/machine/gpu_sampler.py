@@ -35,7 +35,7 @@ class GpuSampler:
     def __init__(self, device_index: int) -> None:
         self._samples: list[tuple[float, int]] = []
         self._stop = threading.Event()
-        self._handle = _nvml_handle(device_index)
+        self._handle = nvml_handle(device_index)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -79,7 +79,8 @@ def throttle_names(reasons: int) -> tuple[str, ...]:
     return tuple(name for bit, name in _THROTTLES.items() if reasons & bit)
 
 
-def _nvml_handle(device_index: int) -> Any:
+def nvml_handle(device_index: int) -> Any:
+    """NVML's handle of a CUDA device of this process; None without NVML."""
     import pynvml
     import torch
 

@@ -43,7 +43,9 @@ class ProfileWork:
     def _profile(self, order: ProfileModel) -> Profiled:
         loaded, captured = self._captured
         begin = time.perf_counter()
-        profile = profile_on(self._device, loaded, captured, threads=self._job.threads)
+        profile = profile_on(
+            self._device, loaded, captured, threads=self._job.threads, memory_bytes=self._job.memory_bytes
+        )
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
         profile.save(order.path)

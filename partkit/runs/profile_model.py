@@ -42,6 +42,7 @@ def profile_model(
     threads: int | None = None,
     refresh: bool = False,
     analytic: str | None = None,
+    memory_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Profile:
     """Measure a model's operations on this machine, in a process of its own with ``threads`` threads (default 1).
@@ -51,13 +52,17 @@ def profile_model(
     and saved in the cache, where the ranks of a plan find it.
     ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
     without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
-    measures again. Raises :class:`UsageError` for a device without known figures.
+    measures again. No more than ``memory_bytes`` of weights and values are on the device at once (default: what is
+    free): a model that needs more is measured in parts. Raises :class:`UsageError` for a device without known figures,
+    :class:`InfeasibleError` where a part of the model that stays together needs more memory.
     """
     tell = progress or silent
     spec = _spec_of(model, example_inputs, example_kwargs)
     if analytic is not None:
         return _analytic_profile(spec, nominal_device(analytic), tell)
-    job = ProfileJob(model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True)
+    job = ProfileJob(
+        model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True, memory_bytes=memory_bytes
+    )
     key = _profile_key(job)
     if key is not None and not refresh:
         known = find_kept(Profile, key)

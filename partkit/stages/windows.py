@@ -12,8 +12,7 @@ Where windows part has nothing to do with where a plan cuts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import fx
@@ -22,12 +21,15 @@ from partkit.data.units import format_bytes
 from partkit.errors import InfeasibleError
 from partkit.models.capture import Capture, value_bytes
 from partkit.models.capture.groups import node_groups
-from partkit.stages.cut import StageGraph, cut
+from partkit.stages.cut import Computed, StageGraph, cut
 from partkit.stages.load_tensors import Read
 from partkit.stages.materialise import materialise
 
 Window = StageGraph
 """A window is cut as a stage is, and has the same parts."""
+
+Leaves = list[torch.Tensor | None]
+"""A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
 
 
 def make_windows(captured: Capture, budget_bytes: int | None) -> tuple[Window, ...]:
@@ -50,57 +52,62 @@ def run_windows(
     device: torch.device,
     items: Sequence[Mapping[str, torch.Tensor]],
     *,
+    sizes: Mapping[str, int] | None = None,
     visit: Callable[[fx.GraphModule, list[torch.Tensor]], None] | None = None,
-) -> list[dict[str, torch.Tensor]]:
-    """Run items, each a mapping of model inputs by name, and give each one's outputs by value name, on the CPU.
+) -> list[Leaves]:
+    """Run items, each a mapping of model inputs by name, and give the model's flat outputs of each, on the CPU.
 
-    Weights are read once in all: every item goes through a window before the next window is made. ``visit`` is shown
-    each window as a module with the inputs of the first item, before that item goes through.
+    Weights are read once in all: every item goes through a window before the next window is made. ``sizes`` are the
+    items' where those vary (default: the largest). ``visit`` is shown each window as a module with the inputs of the
+    first item, before that item goes through.
     """
-    waiting: list[dict[str, torch.Tensor]] = [dict(item) for item in items]
-    last_user = {name: window.index for window in windows for name in _taken(window)}
-    outputs: list[dict[str, torch.Tensor]] = [{} for _ in items]
+    passes = [_Pass(item) for item in items]
+    last_user = {name: window.index for window in windows for name in _received(window)}
     for window in windows:
-        module = materialise(window, captured, read, device)
-        for number, values in enumerate(waiting):
-            given = _through(window, module, values, device, visit if number == 0 else None)
-            leaves = set(_outputs(window))
-            outputs[number] |= {name: value for name, value in given.items() if name in leaves}
-            values |= {name: value for name, value in given.items() if last_user.get(name, -1) > window.index}
-            for name in [name for name in values if last_user.get(name, -1) <= window.index]:
-                del values[name]
-        del module
-    return outputs
+        module = materialise(window, captured, read, device, sizes=sizes)
+        for each in passes:
+            each.through(window, module, device, visit if each is passes[0] else None)
+            each.forget(name for name in list(each.values) if last_user.get(name, -1) <= window.index)
+        del module  # before the next window's weights come
+    return [each.leaves for each in passes]
 
 
-def _through(
-    window: Window,
-    module: fx.GraphModule,
-    values: Mapping[str, torch.Tensor],
-    device: torch.device,
-    visit: Callable[[fx.GraphModule, list[torch.Tensor]], None] | None,
-) -> dict[str, torch.Tensor]:
-    """What one item gives in a window, on the CPU."""
-    fed = [values[name].to(device) for name in _taken(window)]
-    with torch.inference_mode():
-        if visit is not None:
-            visit(module, fed)
-        given: Sequence[Any] = module(*fed)
-        return {
-            name: value.detach().to("cpu", copy=True)
-            for name, value in zip(window.gives, given, strict=True)
-            if isinstance(value, torch.Tensor)
-        }
+class _Pass:
+    """One item on its way through the windows; its values wait on the CPU."""
+
+    def __init__(self, inputs: Mapping[str, torch.Tensor]) -> None:
+        self._inputs = inputs
+        self.values: dict[str, torch.Tensor] = {}
+        self.leaves: Leaves = []
+
+    def through(
+        self,
+        window: Window,
+        module: fx.GraphModule,
+        device: torch.device,
+        visit: Callable[[fx.GraphModule, list[torch.Tensor]], None] | None,
+    ) -> None:
+        """Compute a window and keep what it gives."""
+        taken = [self._inputs[name] for name in window.model_inputs]
+        taken += [self.values[name] for name in _received(window)]
+        fed = [tensor.to(device) for tensor in taken]
+        with torch.inference_mode():
+            if visit is not None:
+                visit(module, fed)
+            given = dict(zip(window.gives, module(*fed), strict=True))
+            self.values |= {name: value.detach().to("cpu", copy=True) for name, value in given.items()}
+        if window.leaves is not None:
+            self.leaves = [self.values[leaf.name] if isinstance(leaf, Computed) else None for leaf in window.leaves]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Let go of values that no later window takes."""
+        for name in names:
+            del self.values[name]
 
 
-def _taken(window: Window) -> Iterator[str]:
-    """Names of what a window takes, in order: model inputs as the spec calls them, then values."""
-    yield from window.model_inputs
-    yield from (value.name for value in window.takes[len(window.model_inputs) :])
-
-
-def _outputs(window: Window) -> Iterator[str]:
-    yield from (leaf for leaf in window.leaves or () if isinstance(leaf, str))
+def _received(window: Window) -> Iterator[str]:
+    """Names of the values that a window takes from earlier ones, in order."""
+    return (value.name for value in window.takes[len(window.model_inputs) :])
 
 
 class _Packing:

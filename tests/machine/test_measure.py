@@ -11,7 +11,7 @@ def test_percentiles_are_of_the_samples_themselves() -> None:
 
 
 def test_no_gpu_gives_no_figures_and_no_fuss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("partkit.machine.gpu_sampler._nvml_handle", lambda _: None)
+    monkeypatch.setattr("partkit.machine.gpu_sampler.nvml_handle", lambda _: None)
     sampler = GpuSampler(0)
     sampler.start()
     assert sampler.stop() is None

@@ -8,8 +8,10 @@ from collections.abc import Container, Sequence
 
 import torch
 
+from partkit.executors.info import executor_info
 from partkit.executors.protocol import RankContext, Trace, flat_outputs
 from partkit.machine.clock import call_s, settle
+from partkit.machine.memory import require_room
 from partkit.models.inputs import split_arguments
 from partkit.models.of_job import item_inputs, load_job_model
 from partkit.models.sources.loaded import LoadedModel
@@ -45,6 +47,8 @@ class WholeModelExecutor:
     def load(self) -> None:
         """Build the items that the run cycles through and the module."""
         loaded = load_job_model(self._job)
+        if executor_info(self._job.executor).holds_whole_model:
+            require_room(loaded.weight_bytes, self._context.device, self._job.executor)
         names = [spec.name for spec in loaded.spec.inputs]
         self._calls = []
         for item in range(self._job.num_inputs):

@@ -31,6 +31,14 @@ class LoadedModel:
     lost: LostStructure | None = None
     """Where outputs come as a flat tuple because their classes are not known to this program."""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters and buffers, tied ones counted once."""
+        owner = self.module if self.module is not None else self.exported
+        assert owner is not None
+        tensors = {id(tensor): tensor for _, tensor in (*owner.named_parameters(), *owner.named_buffers())}
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
     def materialise(self, device: str | torch.device = "cpu") -> nn.Module:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
         if self.module is None:
