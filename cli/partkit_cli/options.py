@@ -114,6 +114,9 @@ class PlanOptions:
     panel: ClassVar[str] = "Planning"
 
     stages: Annotated[str, typer.Option(metavar="N|auto", help="Number of stages; auto: as many as help.")] = "auto"
+    exact: Annotated[
+        bool, typer.Option("--exact", help="As many as --stages says, even where fewer would be faster.")
+    ] = False
     planner: Annotated[
         str,
         typer.Option(
@@ -166,6 +169,8 @@ class PlanOptions:
         """Raise for whatever is wrong with these options by themselves, before any work."""
         from partkit.planners.registry import PLANNERS
 
+        if self.exact and self.num_stages is None:
+            raise UsageError("--exact needs a number of stages", hint="add --stages N")
         _ = self.num_stages, self.max_replicas
         if self.planner not in PLANNERS:
             raise UsageError(f"there is no planner {self.planner!r}", hint=f"choose one of {', '.join(PLANNERS)}")
@@ -190,6 +195,7 @@ class PlanOptions:
 
         return PlanRequest(
             num_stages=self.num_stages,
+            exact_num_stages=self.exact,
             planner=self.planner,
             objective=self.objective.value,
             memory_caps_bytes=self.caps_bytes(cluster),

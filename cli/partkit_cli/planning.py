@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from partkit.data.profile import Profile
 
 
+IDLE = 1e-3
+"""Share of the plan's period below which a stage's own work is not worth a device."""
+
+
 def is_file(model: str) -> bool:
     """True when MODEL means a JSON file rather than a model to build."""
     return model.endswith(".json") or ("/" in model and ":" not in model and Path(model).is_file())
@@ -72,10 +76,11 @@ def with_provenance(plan: Plan) -> Plan:
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
 
 
-def default_path(plan: Plan) -> Path:
+def default_path(plan: Plan, num_stages: int | None = None) -> Path:
     """Where a plan is written when nobody says: ``plans/<model><stages>.json``.
 
-    The model's name is its source without the scheme, its folder and a file suffix.
+    The model's name is its source without the scheme, its folder and a file suffix; the stages are those that were
+    asked for, and the plan's own where the planner chose.
     """
     scheme, colon, name = plan.model.source.partition(":")
     if not colon:
@@ -86,14 +91,36 @@ def default_path(plan: Plan) -> Path:
     if scheme == "pt2":
         name = Path(name).stem
     name = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
-    return PLANS / f"{name}{len(plan.stages)}.json"
+    return PLANS / f"{name}{num_stages or len(plan.stages)}.json"
 
 
-def write_plan(plan: Plan, path: Path | None, output: Output) -> Path:
-    """Save ``plan`` at ``path`` or its default place, and say so."""
-    written = plan.save(path or default_path(plan))
+def write_plan(plan: Plan, path: Path | None, output: Output, *, num_stages: int | None = None) -> Path:
+    """Save ``plan`` at ``path`` or its default place, and say so, and what of ``num_stages`` it does not keep."""
+    written = plan.save(path or default_path(plan, num_stages))
+    for told in shortfalls(plan, num_stages):
+        output.warning(told)
     output.note(f"wrote {written}")
     return written
+
+
+def shortfalls(plan: Plan, num_stages: int | None) -> list[str]:
+    """What a person who asked for ``num_stages`` stages must be told of the plan that was made."""
+    found = len(plan.stages)
+    if num_stages is None:
+        return []
+    if found < num_stages:
+        reason = plan.planner.detail.rpartition("; ")[2]
+        way = "ask for fewer" if "no plan with" in reason else f"add --exact for {num_stages} all the same"
+        return [
+            f"{num_stages} stages were asked for, and the plan has {found}, which {'is' if found == 1 else 'are'} "
+            f"better: {reason}; {way}"
+        ]
+    idle = [stage for stage in plan.stages if stage.compute_s <= IDLE * plan.prediction.period_s]
+    counts = {stage.index: f"{len(stage.nodes)} node{'s' if len(stage.nodes) != 1 else ''}" for stage in idle}
+    return [
+        f"stage {index} computes next to nothing ({count}): --stages {found - len(idle)} does as well"
+        for index, count in counts.items()
+    ]
 
 
 def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Cluster:

@@ -21,12 +21,23 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
     """The best plan, with all of ``num_stages`` used where that costs no more than :data:`IDLE_GAIN` of the period.
 
     Where devices share cores, many plans reach about the same period; one with balanced stages is taken. The bound
-    stays that of all plans with at most ``num_stages`` stages. Where the number is left to the planner, the plan's
-    ``planner.detail`` says why it took this one. Raises what :func:`make_plan` raises.
+    stays that of all plans with at most ``num_stages`` stages. Where the number is left to the planner, or the plan
+    has fewer stages than were asked for, its ``planner.detail`` ends with why it took this one. Raises what
+    :func:`make_plan` raises.
     """
-    best = make_plan(profile, cluster, request)
     if request.num_stages is None:
-        return _with_reason(best, profile, request)
+        best = make_plan(profile, cluster, request)
+        return _with_detail(best, _why_so_many(best, profile, request))
+    plan = _as_asked(profile, cluster, request)
+    if len(plan.stages) >= request.num_stages:
+        return plan
+    asked = _reached_with(request.num_stages, plan, profile, request)
+    return _with_detail(plan, f"{_figure(plan)} with {len(plan.stages)}, against {asked}")
+
+
+def _as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
+    best = make_plan(profile, cluster, request)
+    assert request.num_stages is not None
     if request.objective != "throughput" or request.planner != "auto":
         return best
     if len(best.stages) >= request.num_stages and cluster.shared_cores is None:
@@ -43,15 +54,18 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
     return under_bound(full, best.bound).model_copy(update={"alternatives": best.alternatives, "edited": False})
 
 
-def _with_reason(best: Plan, profile: Profile, request: PlanRequest) -> Plan:
-    """``best`` with a sentence on why its number of stages was taken: what one fewer and one more would reach."""
+def _with_detail(plan: Plan, reason: str) -> Plan:
+    detail = "; ".join(filter(None, (plan.planner.detail, reason)))
+    return plan.model_copy(update={"planner": plan.planner.model_copy(update={"detail": detail})})
+
+
+def _why_so_many(best: Plan, profile: Profile, request: PlanRequest) -> str:
+    """Why the plan's number of stages was taken: what one fewer and one more would reach."""
     count, most = len(best.stages), len(best.cluster.devices)
     others = [_reached_with(other, best, profile, request) for other in (count - 1, count + 1) if 1 <= other <= most]
     against = f", against {' and '.join(others)}" if others else ""
     are_best = f"1 stage of at most {most} is" if count == 1 else f"{count} stages of at most {most} are"
-    reason = f"{are_best} best for {best.objective}: {_figure(best)}{against}"
-    detail = "; ".join(filter(None, (best.planner.detail, reason)))
-    return best.model_copy(update={"planner": best.planner.model_copy(update={"detail": detail})})
+    return f"{are_best} best for {best.objective}: {_figure(best)}{against}"
 
 
 def _reached_with(count: int, best: Plan, profile: Profile, request: PlanRequest) -> str:

@@ -186,6 +186,32 @@ def test_measure_runs_the_stages_and_says_where_the_rounds_did_not_settle(partki
     assert Plan.load("plans/bert-tiny2.json").stages == library.plan.stages
 
 
+def test_fewer_stages_than_were_asked_for_are_told_and_the_file_is_named_as_asked(partkit, library):
+    detail = "the plan meets its lower bound; 0.5 samples/s with 2, against 0.49 samples/s with 3"
+    library.plan = library.plan.model_copy(
+        update={"planner": library.plan.planner.model_copy(update={"detail": detail})}
+    )
+    told = partkit("plan", "bert-tiny", "--stages", "3", "-q")
+    assert told.code == 0
+    assert told.err == (
+        "warning: 3 stages were asked for, and the plan has 2, which are better: 0.5 samples/s with 2, against 0.49 "
+        "samples/s with 3; add --exact for 3 all the same\n"
+    )
+    assert len(Plan.load("plans/bert-tiny3.json").stages) == 2
+    partkit("plan", "bert-tiny", "--stages", "3", "--exact", "-q")
+    assert library.asked["plan_as_asked"][2].exact_num_stages
+    assert partkit("plan", "bert-tiny", "--exact", "-q").err == (
+        "partkit: --exact needs a number of stages; add --stages N\n"
+    )
+
+
+def test_a_stage_that_has_nothing_to_do_is_told(partkit, library):
+    idle = library.plan.stages[1].model_copy(update={"compute_s": 0.0, "nodes": ("output",)})
+    library.plan = library.plan.model_copy(update={"stages": (library.plan.stages[0], idle)})
+    told = partkit("plan", "bert-tiny", "--stages", "2", "-q")
+    assert told.err == "warning: stage 1 computes next to nothing (1 node): --stages 1 does as well\n"
+
+
 def test_pareto_and_measure_exclude_each_other(partkit, library):
     told = partkit("plan", "bert-tiny", "--pareto", "--measure")
     assert (told.code, told.err) == (

@@ -50,9 +50,25 @@ def test_auto_says_where_one_more_stage_cannot_be():
     )
 
 
+def test_fewer_stages_than_were_asked_for_come_with_the_reason():
+    assert reason(row([1.0, 1.0]), box(2), num_stages=2, objective="latency") == (
+        1,
+        "1 of at most 2 stages are best; 2 s an item with 1, against 2.04 s an item with 2",
+    )
+    assert reason(row([1.0, 1.0, 0.0]), box(2, bytes_per_s=0.1), num_stages=2, planner="chain") == (
+        1,
+        "0.5 samples/s with 1, against 0.025 samples/s with 2",
+    )
+
+
 def test_stages_asked_for_are_used_where_that_costs_little():
     shared = box(2, shared_cores=1.0, overlap=False)
-    assert len(plan_as_asked(row([1.0, 1.0]), shared, PlanRequest(num_stages=2)).stages) == 1
+    assert reason(row([1.0, 1.0]), shared, num_stages=2) == (
+        1,
+        "1 of at most 2 stages are best; 0.5 samples/s with 1, against 0.481 samples/s with 2",
+    )
+    exact = plan_as_asked(row([1.0, 1.0]), shared, PlanRequest(num_stages=2, exact_num_stages=True))
+    assert (len(exact.stages), "against" in exact.planner.detail) == (2, False)
     cheap = box(2, bytes_per_s=1e6, shared_cores=1.0, overlap=False)
     plan = plan_as_asked(row([1.0, 1.0]), cheap, PlanRequest(num_stages=2))
     assert (len(plan.stages), plan.bound.period_s, plan.edited) == (2, 2.0, False)

@@ -204,7 +204,8 @@ def _plan(
         return plan, write_plan(plan, None, output), True
     profile = profile_of(model, building, machine, output)
     plan = plan_for(profile, planning, machine, output)
-    return plan, write_plan(plan, None, output), not is_file(model)
+    written = write_plan(plan, None, output, num_stages=planning.num_stages)
+    return plan, written, not is_file(model)
 
 
 def _num_stages(machine: MachineOptions) -> int:

@@ -70,7 +70,7 @@ def plan(
     else:
         made = plan_for(profile, planning, machine, output)
     output.document(made)
-    write_plan(made, path, output)
+    write_plan(made, path, output, num_stages=planning.num_stages)
 
 
 def _list_frontier(

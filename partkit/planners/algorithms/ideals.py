@@ -69,7 +69,8 @@ def search_near(problem: Problem, known: Outcome) -> Outcome:
             break
         if not problem.fits(found.assignment, found.costs):
             break
-        known = replace(found, bound=0.0, detail=f"{len(members)} downsets near the best order's cuts; too many in all")
+        told = f"tried {len(members)} places near the best known cuts, of too many to try all"
+        known = replace(found, bound=0.0, detail=told)
     return known
 
 
@@ -118,7 +119,7 @@ def _search(
     longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
     cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
     found = solve(problem, cuts, "ideals", check_peaks=with_memory)
-    detail = f"all {len(members)} downsets of {blocks.num_blocks} blocks where a cut may help"
+    detail = f"tried all {len(members)} places where a cut may help"
     return (None if found is None else replace(found, covers_all=True, detail=detail)), True
 
 

@@ -48,9 +48,9 @@ def test_a_plan_says_how_it_was_found_and_what_was_measured_before():
         moved=(MovedNodes(source=0, target=1, nodes=("a", "b")),),
     )
     last = measured.model_copy(update={"moved": ()})
-    run = PlannerRun(name="ideals", detail="all 9 downsets of 8 blocks where a cut may help")
+    run = PlannerRun(name="ideals", detail="tried all 9 places where a cut may help")
     assert sheet_of(_load("plan", planner=run, rounds=(measured, last))).notes[2:] == (
-        "planner ideals: all 9 downsets of 8 blocks where a cut may help",
+        "planner ideals: tried all 9 places where a cut may help",
         "round 1: stages took 110 ms (+10.0%), 190 ms (-5.0%), 4.5 samples/s (-10.0%); 2 nodes moved from stage 0 to 1",
         "round 2: stages took 110 ms (+10.0%), 190 ms (-5.0%), 4.5 samples/s (-10.0%); no other cut promised more",
     )
