@@ -66,8 +66,13 @@ class ModelOptions:
         typer.Option("--input", metavar="NAME=SHAPE:DTYPE", help="An input, as name=1x128:int64; repeatable."),
     ] = field(default_factory=list)
     dtype: Annotated[
-        str, typer.Option(metavar="float32|bfloat16|float16", help="Parameter dtype.", autocompletion=dtype_names)
-    ] = "float32"
+        str | None,
+        typer.Option(
+            metavar="float32|bfloat16|float16",
+            help="Dtype of parameters; by default the model's own, float32 where it has none.",
+            autocompletion=dtype_names,
+        ),
+    ] = None
     tf32: Annotated[bool, typer.Option("--tf32", help="Let float32 products use TF32 (CUDA).")] = False
     compiled: Annotated[bool, typer.Option("--compile", help="Put stages through torch.compile.")] = False
     seed: Annotated[int, typer.Option(help="Seed of random weights and inputs.")] = 1

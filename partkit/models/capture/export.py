@@ -37,7 +37,8 @@ def capture(loaded: LoadedModel) -> Capture:
     """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
     with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")  # any nn.LSTM or nn.GRU
+        # any nn.LSTM or nn.GRU, and features that a forward hook collects
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
         program = loaded.exported if loaded.exported is not None else _export(loaded)
         if _mutates(program):
             program = program.run_decompositions({})

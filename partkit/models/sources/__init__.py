@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
-from partkit.models.sources.base import INPUT_OPTION, ModelInfo, Source
+from partkit.models.sources.base import DTYPE_OPTION, INPUT_OPTION, ModelInfo, Source
 from partkit.models.sources.default_inputs import parse_input
 
 if TYPE_CHECKING:
@@ -37,20 +37,21 @@ def parse_model(
     seq: int | None = None,
     dynamic: Sequence[str] = (),
     inputs: Sequence[str] = (),
-    dtype: str = "float32",
+    dtype: str | None = None,
     seed: int = 1,
     task: str | None = None,
     trust_remote_code: bool = False,
 ) -> ModelSpec:
     """The spec of the model that ``text`` names, after cheap checks; nothing is built and torch isn't imported.
 
-    One keyword for each of the command line's common options, hence so many. The spec's ``inputs`` may
+    One keyword for each of the command line's common options, hence so many. ``dtype`` None keeps the dtypes of
+    a module that comes with its own (``py:``, ``pt2:``), and is float32 for the others. The spec's ``inputs`` may
     stay empty until :func:`load_model` resolves them. Raises :class:`UsageError` for unknown names and
     options out of range, :class:`MachineError` for a missing package.
     """
-    if dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise UsageError(f"--dtype {dtype!r} is unknown", hint=f"use one of {', '.join(DTYPES)}")
-    options: dict[str, str | int | float | bool] = {}
+    options: dict[str, str | int | float | bool] = {} if dtype is None else {DTYPE_OPTION: dtype}
     for name, value in (("batch", batch), ("seq", seq)):
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}", hint="it is 1 or more")
@@ -62,10 +63,10 @@ def parse_model(
     if dynamic:
         options["dynamic"] = ",".join(sorted(set(dynamic)))
     for item in inputs:
-        options[INPUT_OPTION + parse_input(item, dtype=dtype).name] = item
+        options[INPUT_OPTION + parse_input(item, dtype=dtype or "float32").name] = item
     if trust_remote_code:
         options["trust_remote_code"] = True
-    spec = ModelSpec(source=text, dtype=dtype, seed=seed, task=task, options=options)
+    spec = ModelSpec(source=text, dtype=dtype or "float32", seed=seed, task=task, options=options)
     return _source(spec).check(spec)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 INPUT_OPTION = "input."
 """Prefix of the option that keeps one ``--input`` value: ``options["input.input_ids"] == "input_ids=1x64"``."""
 
+DTYPE_OPTION = "dtype"
+"""The option that keeps ``--dtype`` where it was given: a plan's own ``dtype`` tells only how precise the model is."""
+
 
 class Source(Protocol):
     """One way to name a model."""
@@ -55,6 +58,11 @@ def whole_option(spec: ModelSpec, name: str, default: int) -> int:
 def dynamic_option(spec: ModelSpec) -> tuple[str, ...]:
     """What ``--dynamic`` lets vary: ``batch``, ``seq`` or both."""
     return tuple(str(spec.options["dynamic"]).split(",")) if "dynamic" in spec.options else ()
+
+
+def asked_dtype(spec: ModelSpec) -> str | None:
+    """What ``--dtype`` asked for; None: each tensor keeps its own."""
+    return str(spec.options[DTYPE_OPTION]) if DTYPE_OPTION in spec.options else None
 
 
 def refuse_batch_and_seq(spec: ModelSpec) -> None:

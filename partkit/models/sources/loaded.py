@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ class LoadedModel:
     """The program of ``pt2:``; None for the others."""
     lost: LostStructure | None = None
     """Where outputs come as a flat tuple because their classes are not known to this program."""
+    make_anew: Callable[[], nn.Module] | None = None
+    """Makes another module like ``module``, where its author's own function can; a copy shares what hooks collect."""
 
     @property
     def weight_bytes(self) -> int:
@@ -44,7 +47,9 @@ class LoadedModel:
         if self.module is None:
             assert self.exported is not None
             return _own_tensors(self.exported.module(check_guards=False)).to(device)
-        module = copy.deepcopy(self.module)
+        module = self.module if self.make_anew is None else self.make_anew()
+        if module is self.module:
+            module = copy.deepcopy(module)
         canonical = canonical_names(module)
         placed: dict[str, nn.Parameter] = {}
         for owner, leaf, name, parameter in parameter_slots(module):

@@ -12,8 +12,10 @@ from torch.utils import _pytree as pytree
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import FormatError, UsageError
+from partkit.models.sources.base import asked_dtype
+from partkit.models.sources.casting import PRECISIONS, precision_of
 from partkit.models.sources.loaded import LoadedModel
-from partkit.models.sources.signature import describe_tensor, floating_dtype
+from partkit.models.sources.signature import describe_tensor
 from partkit.models.structures import LostStructure, read_structure, remembered_structure
 from partkit.models.weights import ModuleWeights
 
@@ -42,9 +44,11 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     args, kwargs = exported.example_inputs
     inputs = _inputs(exported, path)
     tensors = {**exported.state_dict, **{name: each for name, each in exported.constants.items() if _is_tensor(each)}}
-    dtype = floating_dtype(exported.state_dict.values(), default=spec.dtype)
-    if spec.dtype not in ("float32", dtype):
-        raise UsageError(f"{spec.source} is saved in {dtype}, and --dtype {spec.dtype} can't change it")
+    own = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in PRECISIONS}
+    asked = asked_dtype(spec)
+    if asked is not None and own - {asked}:
+        raise UsageError(f"{spec.source} is saved in {' and '.join(sorted(own))}, and --dtype {asked} can't change it")
+    dtype = precision_of(tensors.values(), default=spec.dtype)
     changes = {"inputs": inputs, "dtype": dtype}
     return LoadedModel(
         spec.model_copy(update=changes), None, tuple(args), dict(kwargs), ModuleWeights(tensors), exported, lost

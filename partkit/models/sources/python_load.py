@@ -14,11 +14,12 @@ from torch.utils import _pytree as pytree
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_tensor
-from partkit.models.sources.base import input_overrides
+from partkit.models.sources.base import asked_dtype, input_overrides
+from partkit.models.sources.casting import cast, cast_module, precision_of
 from partkit.models.sources.default_inputs import parse_input, within_own_ranges
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.meta_build import freeze
-from partkit.models.sources.signature import describe_tensor, floating_dtype, named_leaves, with_own_tensors
+from partkit.models.sources.signature import describe_tensor, named_leaves, with_own_tensors
 from partkit.models.structures import register_classes
 from partkit.models.weights import ModuleWeights, SeededWeights, named_tensors
 
@@ -30,26 +31,31 @@ def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
 
     Raises :class:`UsageError` where the factory raises or returns no module, and for inputs that do not fit it.
     """
+    module, call = _make(spec, factory)
+    register_classes(call, f"{spec.source} gives its model")
+    call = with_own_tensors(call)
+    asked = asked_dtype(spec)
+    if asked is not None:
+        call = pytree.tree_map_only(torch.Tensor, lambda each: cast(each, getattr(torch, asked)), call)
+    args, kwargs, inputs = _fit(spec, module, call)
+    tensors = dict(named_tensors(module))
+    on_meta = any(tensor.is_meta for tensor in tensors.values())
+    weights = SeededWeights(spec.seed, module) if on_meta else ModuleWeights(tensors)
+    changes = {"inputs": inputs, "dtype": precision_of(tensors.values(), default=spec.dtype)}
+    spec = spec.model_copy(update=changes)
+    return LoadedModel(spec, module, args, kwargs, weights, make_anew=lambda: _make(spec, factory)[0])
+
+
+def _make(spec: ModelSpec, factory: Callable[[], Any]) -> tuple[nn.Module, Call]:
+    """The factory's module in the dtype that was asked for, frozen, and its example inputs."""
     torch.manual_seed(spec.seed)
     try:
         made = factory()
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
     module, call = _split(spec, made)
-    register_classes(call, f"{spec.source} gives its model")
-    call = with_own_tensors(call)
-    dtype = getattr(torch, spec.dtype)
-    if spec.dtype != "float32":  # the default leaves the user's own dtypes alone
-        module = module.to(dtype)
-        call = pytree.tree_map_only(
-            torch.Tensor, lambda each: each.to(dtype) if each.is_floating_point() else each, call
-        )
-    args, kwargs, inputs = _fit(spec, freeze(module), call)
-    tensors = dict(named_tensors(module))
-    on_meta = any(tensor.is_meta for tensor in tensors.values())
-    weights = SeededWeights(spec.seed, module) if on_meta else ModuleWeights(tensors)
-    changes = {"inputs": inputs, "dtype": floating_dtype(tensors.values(), default=spec.dtype)}
-    return LoadedModel(spec.model_copy(update=changes), module, args, kwargs, weights)
+    asked = asked_dtype(spec)
+    return freeze(module if asked is None else cast_module(module, getattr(torch, asked))), call
 
 
 def _split(spec: ModelSpec, made: object) -> tuple[nn.Module, Call]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,12 +56,6 @@ def with_own_tensors(tree: Any) -> Any:
         return leaf
 
     return pytree.tree_map_only(torch.Tensor, own, tree)
-
-
-def floating_dtype(tensors: Iterable[torch.Tensor], *, default: str) -> str:
-    """The dtype of the first floating tensor, as in ``bfloat16``."""
-    found = (str(tensor.dtype).removeprefix("torch.") for tensor in tensors if tensor.is_floating_point())
-    return next(found, default)
 
 
 def _path_part(key: Any) -> str:

@@ -42,6 +42,7 @@ class TimmSource:
         """
         import torch
 
+        from partkit.models.sources.casting import cast_module
         from partkit.models.sources.loaded import LoadedModel
         from partkit.models.sources.meta_build import build_on_meta
         from partkit.models.weights import SeededWeights
@@ -54,7 +55,8 @@ class TimmSource:
                 hint=f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()",
             )
         module = build_on_meta(lambda: timm.create_model(name, pretrained=False), seed=spec.seed)
-        module = module.to(getattr(torch, spec.dtype))
+        if spec.dtype != "float32":
+            module = cast_module(module, getattr(torch, spec.dtype))
         spec = spec.model_copy(update={"inputs": _inputs(spec, module)})
         args = _positional(spec)
         return LoadedModel(spec, module, args, {}, SeededWeights(spec.seed, module))
