@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from partkit.data.printable import escaped_json, lines
 from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
 from partkit_cli.streams import let_go
 
@@ -35,7 +36,7 @@ class Output:
     def text(self, text: str) -> None:
         """Print text for people on stdout; with ``--json``, nothing."""
         if not self.as_json:
-            self._print(f"{text}\n")
+            self._print(f"{lines(text)}\n")
 
     def document(self, document: Document) -> None:
         """Print a document on stdout: its JSON with ``--json``, else its view for people."""
@@ -60,7 +61,7 @@ class Output:
     def json(self, data: object) -> None:
         """Print JSON data on stdout if ``--json`` was asked for."""
         if self.as_json:
-            self._print_document(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+            self._print_document(escaped_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
 
     def note(self, text: str) -> None:
         """Say on stderr what happened; silent with ``--quiet``."""
@@ -147,6 +148,6 @@ class _Lines:
 def _say(text: str) -> None:
     """A line on stderr; where that is lost, the work goes on without it."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(lines(text), file=sys.stderr, flush=True)
     except OSError:
         let_go(sys.stderr)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializationInfo, ValidationError
 from pydantic_core import ErrorDetails
 
+from partkit.data.printable import escaped_json
 from partkit.data.units import significant
 from partkit.data.writing import write_text_atomically
 from partkit.errors import FormatError
@@ -51,7 +52,7 @@ class Document(Record):
 
     def to_json(self) -> str:
         """The file's text: two-space indent, fixed key order, a newline at the end."""
-        return json.dumps(self.to_data(), indent=2, ensure_ascii=False) + "\n"
+        return escaped_json(json.dumps(self.to_data(), indent=2, ensure_ascii=False)) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the file whole or not at all (temporary name, then rename)."""

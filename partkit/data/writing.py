@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from partkit.errors import MachineError, UsageError
@@ -58,12 +58,17 @@ def write_text_atomically(path: Path, text: str) -> Path:
 
 def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}."[:100], suffix=".tmp")
+    handle, temporary = open_beside(path)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def open_beside(path: Path) -> tuple[int, Path]:
+    """A new file that will be renamed to ``path``: its descriptor and its name; who may read it is the umask's say."""
+    temporary = path.with_name(f"{f'.{path.name}'[:100]}.{secrets.token_hex(8)}.tmp")
+    return os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), temporary

@@ -6,12 +6,13 @@ import csv
 import io
 
 from partkit.data.document import Document
+from partkit.reports.sheet import printable
 from partkit.reports.sheets import sheet_of
 
 
 def render(document: Document) -> str:
     """The first table of the document's sheet."""
-    table = sheet_of(document).tables[0]
+    table = printable(sheet_of(document)).tables[0]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from partkit.data.document import Document
-from partkit.reports.sheet import Table
+from partkit.reports.sheet import Table, printable
 from partkit.reports.sheets import sheet_of
 
 
 def render(document: Document) -> str:
     """Tables and sentences, a blank line between any two."""
-    sheet = sheet_of(document)
+    sheet = printable(sheet_of(document))
     blocks = [sheet.heading, *(_table(table.without_empty_columns()) for table in sheet.tables), *sheet.notes]
     return "\n\n".join(block for block in blocks if block) + "\n"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from partkit.data.printable import line
 
 Value = str | int | float | bool | None
 
@@ -51,6 +53,24 @@ class Sheet:
     tables: tuple[Table, ...]
     heading: str = ""
     notes: tuple[str, ...] = ()
+
+
+def printable(sheet: Sheet) -> Sheet:
+    """The sheet as a renderer may write it: names come from files, and may hold what a terminal obeys."""
+    return Sheet(
+        tables=tuple(_printable_table(table) for table in sheet.tables),
+        heading=line(sheet.heading),
+        notes=tuple(line(note) for note in sheet.notes),
+    )
+
+
+def _printable_table(table: Table) -> Table:
+    rows = tuple(tuple(_printable_cell(cell) for cell in row) for row in table.rows)
+    return Table(columns=tuple(replace(column, title=line(column.title)) for column in table.columns), rows=rows)
+
+
+def _printable_cell(cell: Cell) -> Cell:
+    return Cell(line(cell.text), line(cell.value) if isinstance(cell.value, str) else cell.value)
 
 
 def text_cell(text: str | None) -> Cell:

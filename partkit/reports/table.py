@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from partkit.data.document import Document
-from partkit.reports.sheet import Sheet, Table
+from partkit.reports.sheet import Sheet, Table, printable
 from partkit.reports.sheets import sheet_of
 
 _UNLIMITED = 10_000
@@ -27,6 +27,7 @@ def render(document: Document, *, width: int | None = None, colour: bool = False
 
 def render_sheet(sheet: Sheet, *, width: int | None = None, colour: bool = False) -> str:
     """Heading, tables and sentences of a sheet."""
+    sheet = printable(sheet)
     text = io.StringIO()
     console = Console(
         file=text, width=_UNLIMITED, force_terminal=colour, no_color=not colour, highlight=False, emoji=False

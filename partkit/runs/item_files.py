@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import torch
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
 from partkit.data.result import Check, Latency, RunResult
+from partkit.data.writing import open_beside
 from partkit.errors import UsageError
 from partkit.machine.environment import describe_environment
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE
@@ -159,13 +159,13 @@ class _OutputFile:
     def create(cls, path: Path, form: ItemForm, shapes: ItemShapes) -> Iterator[_OutputFile]:
         """Open a temporary file beside ``path`` that takes its name at the end, unless something is raised."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        handle, temporary = open_beside(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 yield cls(file, form, shapes)
-            Path(name).replace(path)
+            temporary.replace(path)
         finally:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     def write(self, item: int, result: list[Any]) -> None:
         """Put one item's flat outputs in their place."""

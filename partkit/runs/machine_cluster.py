@@ -9,9 +9,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from partkit.data.cache import find_kept, kept_path
+from partkit.data.cache import find_kept, keep
 from partkit.data.cluster import Cluster, Device, Link, PairLink
-from partkit.data.document import digest
 from partkit.data.job import DeviceType, LinksJob
 from partkit.data.orders import MeasureLinks
 from partkit.data.progress import Progress, silent
@@ -44,12 +43,19 @@ def machine_cluster(
     found = max(num_cuda_devices(), 1) if kind == "cuda" else 2
     versions = [package_version("torch"), package_version("partkit")]
     settings = {name: value for name, value in os.environ.items() if name.startswith("NCCL_")}
-    key = "cluster-" + digest([socket.gethostname(), kind, found, num_threads, versions, settings])[:24] + ".json"
-    measured = None if refresh else find_kept(Cluster, key)
+    request = {
+        "host": socket.gethostname(),
+        "device": kind,
+        "devices": found,
+        "threads": num_threads,
+        "versions": versions,
+        "settings": settings,
+    }
+    measured = None if refresh else find_kept(Cluster, request)
     if measured is None:
         (progress or silent)("Measuring links", 0, 1)
         measured = _measure_links(kind, found, num_threads)
-        measured.save(kept_path(key))
+        keep(measured, request)
         (progress or silent)("Measuring links", 1, 1)
     return _sized(measured, num_devices)
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from partkit.data.cache import find_kept, keep_profile, kept_path
-from partkit.data.document import digest
+from partkit.data.cache import cache_folder, find_kept, keep, keep_profile
 from partkit.data.job import ProfileJob
 from partkit.data.model import ModelSpec
 from partkit.data.orders import CaptureModel, ProfileModel
@@ -63,10 +62,10 @@ def profile_model(
     job = ProfileJob(
         model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True, memory_bytes=memory_bytes
     )
-    key = _profile_key(job)
-    if key is not None and not refresh:
-        known = find_kept(Profile, key)
-        if known is not None:
+    request = _request(job)
+    if request is not None and not refresh:
+        known = find_kept(Profile, request)
+        if known is not None and _is_of(known, spec):
             return known
     tell(f"Profiling {spec.source}", 0, 1)
     with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
@@ -76,15 +75,15 @@ def profile_model(
         profile = Profile.load(path)
     tell(f"Profiling {spec.source}", 1, 1)
     keep_profile(profile)
-    if key is not None:
-        profile.save(kept_path(key))
+    if request is not None:
+        keep(profile, request)
     return profile
 
 
 def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
     if isinstance(model, nn.Module):
         args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-        return archive_module(model, args, kwargs or {}, kept_path("modules"))
+        return archive_module(model, args, kwargs or {}, cache_folder("modules"))
     if kwargs or not isinstance(inputs, tuple) or inputs:
         raise UsageError("example inputs are for an nn.Module", hint="a named model has its own: leave them out")
     return parse_model(model) if isinstance(model, str) else model
@@ -114,9 +113,20 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
     return profile
 
 
-def _profile_key(job: ProfileJob) -> str | None:
+def _request(job: ProfileJob) -> dict[str, Any] | None:
+    """What a measured profile depends on; None for sources whose files may change."""
     if job.model.source.startswith(_UNCACHED):
         return None
-    versions = [package_version(package) for package in ("torch", "transformers", "timm", "partkit")]
-    data = [job.model.model_dump(mode="json"), job.device, job.threads, socket.gethostname(), versions]
-    return f"key-{digest(data)[:24]}.json"
+    return {
+        "model": job.model.model_dump(mode="json"),
+        "device": job.device,
+        "threads": job.threads,
+        "host": socket.gethostname(),
+        "versions": [package_version(package) for package in ("torch", "transformers", "timm", "partkit")],
+    }
+
+
+def _is_of(profile: Profile, spec: ModelSpec) -> bool:
+    """True for a profile of the model that was asked for: the spec, less what loading and capture resolve."""
+    found = profile.model.model_copy(update={"inputs": (), "structure_sha256": None})
+    return found == spec.model_copy(update={"inputs": (), "structure_sha256": None})

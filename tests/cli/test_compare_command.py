@@ -33,15 +33,36 @@ def test_a_plan_is_compared_and_its_path_is_the_last_line(partkit, library):
 
 def test_a_model_is_planned_first_and_the_plan_written(partkit, library):
     _valid(library)
+    library.plan = library.plan.model_copy(
+        update={"model": library.plan.model.model_copy(update={"source": "py:mine:net"})}
+    )
     told = partkit("compare", "py:mine:net", "--stages", "2", "--with", "single, pipeline", "--quick", "-o", "c.json")
     assert told.code == 0
-    assert told.out.endswith("\nplan: plans/bert-tiny2.json\n")
-    assert told.err.endswith("wrote plans/bert-tiny2.json\ncompare_executors at work\nwrote c.json\n")
+    assert told.out.endswith("\nplan: plans/mine-net2.json\n")
+    assert told.err.endswith("wrote plans/mine-net2.json\ncompare_executors at work\nwrote c.json\n")
     options = library.asked["compare_executors"][1]
     assert options.executors == ("single", "pipeline")
     assert (options.rounds, options.seconds_per_round, options.quick) == (3, 0.5, True)
     assert options.allow_code, "typing py: is consent"
     assert Comparison.load("c.json") == library.comparison
+
+
+def test_typing_a_model_consents_to_that_model_s_code_alone(partkit, library):
+    _valid(library)
+    assert partkit("compare", "py:mine:net", "--stages", "2", "--with", "single,fsdp").code == 0
+    assert not library.asked["compare_executors"][1].allow_code, "the plan is of bert-tiny"
+
+
+def test_an_executor_of_the_user_s_own_needs_consent_whatever_the_model(partkit, library):
+    for model in (PLAN, "bert-tiny", "py:mine:net"):
+        told = partkit("compare", model, "--with", "single,evil:Executor", "-q")
+        assert (told.code, told.err) == (
+            2,
+            "partkit: the executor evil:Executor is Python code outside partkit; allow it with --allow-code\n",
+        )
+    assert library.asked == {}
+    _valid(library)
+    assert partkit("compare", PLAN, "--with", "single,evil:Executor", "--allow-code", "-q").code == 0
 
 
 def test_an_unknown_executor_is_told_before_the_model_is_profiled(partkit, library):

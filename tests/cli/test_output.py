@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 from rich.console import Console
 
+from partkit.errors import UsageError
 from partkit_cli.bars import progress_bars
 from partkit_cli.output import Output
 
@@ -76,3 +78,29 @@ def test_a_standard_stream_that_is_closed_full_or_unread_is_told_at_most_in_a_se
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
     assert (told.returncode, told.stdout, told.stderr) == (code, "", said)
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J[link=x]"
+HARMLESS = "\\x1b]0;owned\\x07\\x9b2J[link=x]"
+
+
+def test_nothing_that_is_said_reaches_the_terminal_as_an_escape_sequence(capsys):
+    output = Output(verbose=True)
+    output.text(HOSTILE)
+    Output(as_json=True).json({"name": HOSTILE})
+    output.note(HOSTILE)
+    output.warning(HOSTILE)
+    output.failure(UsageError(HOSTILE))
+    output.failure(OSError(2, HOSTILE, HOSTILE))
+    output.usage_error(typer.BadParameter(HOSTILE))
+    with output.progress() as progress:
+        assert progress is not None
+        progress(HOSTILE, 0, 1)
+    screen = io.StringIO()
+    with progress_bars(Console(file=screen, width=80)) as progress:
+        progress(HOSTILE, 1, 1)
+    told = capsys.readouterr()
+    assert told.out == f'{HARMLESS}\n{{\n  "name": "\\u001b]0;owned\\u0007\\u009b2J[link=x]"\n}}\n'
+    assert told.err.count(HARMLESS) == 10
+    assert HARMLESS in screen.getvalue()
+    assert not set(told.err + screen.getvalue()) & set("\x1b\x07\x9b")

@@ -97,3 +97,32 @@ def test_columns_without_any_value_are_left_out_for_people():
 def test_colour_is_used_only_when_asked_for():
     assert "\x1b[" not in render_sheet(SHEET)
     assert "\x1b[1m" in render_sheet(SHEET, colour=True)
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e\nVALID"
+
+
+FREE = ("source", "name", "module", "modules", "executor", "reason", "reasons", "warnings", "error", "device", "host")
+"""Keys whose texts a file's author may choose."""
+
+
+def _hostile(value, *, is_free=False):
+    if isinstance(value, dict):
+        return {key: _hostile(inner, is_free=key in FREE) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_hostile(inner, is_free=is_free) for inner in value]
+    return f"{value}{HOSTILE}" if is_free and isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("form", RENDERERS)
+@pytest.mark.parametrize("kind", DOCUMENT_BY_KIND)
+def test_no_renderer_passes_on_what_a_terminal_would_obey(tmp_path, kind, form):
+    data = load_document(GOLDEN / f"{kind}.v1.json").to_data()
+    if kind == "profile":
+        data |= {"edges": []}  # which name nodes
+    path = tmp_path / "hostile.json"
+    path.write_text(json.dumps(_hostile(data)))
+    text = render(load_document(path), form)
+    assert "owned" in text
+    assert not set(text) & set("\x1b\x07\x9b\u202e")
+    assert "VALID" not in text.splitlines()

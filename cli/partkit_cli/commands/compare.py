@@ -83,14 +83,14 @@ def compare(
     given = models or []
     names = tuple(name.strip() for name in executors.split(",") if name.strip())
     writes_plan = not earlier and not (given and is_file(given[0]))
-    infos = _require(names, planning, machine, style, output, writes_plan=writes_plan)
+    infos = _require(names, planning, machine, style, output, writes_plan=writes_plan, allow_code=allow_code)
     if earlier:
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
     else:
         needs_capture = any(info.needs_capture for info in infos)
         plan, plan_path, typed = _plan(given, building, planning, machine, output, needs_capture=needs_capture)
-        _require_runnable(plan, names, machine, allow_code=allow_code or typed)
+        _require_runnable(plan, machine, allow_code=allow_code or typed)
         from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
@@ -125,6 +125,7 @@ def _require(
     output: Output,
     *,
     writes_plan: bool,
+    allow_code: bool,
 ) -> list[ExecutorInfo]:
     """The executors, unless something is wrong with the options: told before a model is profiled."""
     from partkit.executors import require_executor
@@ -132,18 +133,15 @@ def _require(
 
     if not executors:
         raise UsageError("--with names no executor", hint=f"name some of {', '.join(DEFAULT_EXECUTORS)}")
-    infos = [require_executor(name, allow_code=True) for name in executors]
+    infos = [require_executor(name, allow_code=allow_code) for name in executors]
     require_format(style, output)
     require_plannable(planning, machine, folder=PLANS if writes_plan else None)
     return infos
 
 
-def _require_runnable(plan: Plan, executors: tuple[str, ...], machine: MachineOptions, *, allow_code: bool) -> None:
-    from partkit.executors import require_executor
+def _require_runnable(plan: Plan, machine: MachineOptions, *, allow_code: bool) -> None:
     from partkit.ranks.run_options import RunOptions, require_request
 
-    for name in executors:
-        require_executor(name, allow_code=allow_code)
     require_request(plan, "single", RunOptions(device=machine.device.value, allow_code=allow_code))
 
 
@@ -201,11 +199,11 @@ def _plan(
             return document, Path(model), False
     elif not needs_capture:
         plan = _uncaptured_plan(building.spec(model), planning, machine, output)
-        return plan, write_plan(plan, None, output), True
+        return plan, write_plan(plan, None, output), plan.model.source == model
     profile = profile_of(model, building, machine, output)
     plan = plan_for(profile, planning, machine, output)
     written = write_plan(plan, None, output, num_stages=planning.num_stages)
-    return plan, written, not is_file(model)
+    return plan, written, plan.model.source == model
 
 
 def _num_stages(machine: MachineOptions) -> int:

@@ -66,7 +66,7 @@ def plan(
         _list_frontier(profile, planning, machine, path, output)
         return
     if measure:
-        made = _measured_plan(profile, planning, machine, output, typed=not is_file(model))
+        made = _measured_plan(profile, planning, machine, output, typed=profile.model.source == model)
     else:
         made = plan_for(profile, planning, machine, output)
     output.document(made)

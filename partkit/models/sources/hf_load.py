@@ -60,7 +60,28 @@ def _load_config(spec: ModelSpec, folder: Path) -> Any:
             hint="read that code, then add --trust-remote-code",
         )
     with _faults_of_config(folder):
-        return transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=trusted)
+    if not trusted:
+        for each in (raw, config):  # what transformers made of it may come from another file that the first names
+            _refuse_kernels(each, folder)
+    return config
+
+
+def _refuse_kernels(config: Any, folder: Path) -> None:
+    """Raise :class:`UsageError` where the config, or one within it, has transformers load compiled code from the hub.
+
+    transformers' own Flash Attention counts too: where it is not installed, its kernels come from the hub.
+    """
+    for name, value in list(vars(config).items() if hasattr(config, "__dict__") else config.items()):
+        if str(name).strip("_").startswith(("attn_implementation", "experts_implementation")):
+            for asked in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(asked, str) and ("/" in asked or "flash" in asked):
+                    raise UsageError(
+                        f"{folder} asks for the kernel {asked!r}, which is code that comes with no model",
+                        hint=f"take {name.removesuffix('_internal').strip('_')} out of config.json",
+                    )
+        elif isinstance(value, dict) or hasattr(value, "_attn_implementation_internal"):
+            _refuse_kernels(value, folder)
 
 
 @contextlib.contextmanager
@@ -92,7 +113,7 @@ def _maker(spec: ModelSpec, folder: Path, config: Any) -> Callable[..., nn.Modul
 
                 return partial(get_class_from_dynamic_module(reference, folder, local_files_only=True)._from_config)
     if auto_class:
-        return partial(getattr(transformers, auto_class).from_config)
+        return partial(getattr(transformers, auto_class).from_config, trust_remote_code=False)
     model_class = getattr(transformers, name, None)
     if model_class is None:
         raise UsageError(
@@ -154,7 +175,8 @@ def _names_of_family(config: Any) -> set[str]:
     makers = [
         getattr(transformers, name)._from_config for name in config.architectures or () if hasattr(transformers, name)
     ]
-    makers += [transformers.AutoModelForPreTraining.from_config, transformers.AutoModel.from_config]
+    auto_classes = (transformers.AutoModelForPreTraining, transformers.AutoModel)
+    makers += [partial(auto_class.from_config, trust_remote_code=False) for auto_class in auto_classes]
     names: set[str] = set()
     for make in makers:
         with contextlib.suppress(ValueError), torch.device("meta"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ _INSTALL = "pip install 'transformers>=5'"
 
 def import_transformers() -> Any:
     """The package; raises :class:`MachineError` with the cause or the install command where it can't be imported."""
+    os.environ.setdefault("USE_HUB_KERNELS", "NO")  # else some models fetch compiled code where 'kernels' is installed
     import_package("transformers.modeling_utils", install=_INSTALL)  # the package itself imports next to nothing
     return import_package("transformers", install=_INSTALL)
 

@@ -1,6 +1,7 @@
 """Folders made by save_pretrained read bit for bit as from_pretrained reads them, one tensor at a time."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -433,3 +434,59 @@ def test_a_models_own_code_runs_only_with_consent(tmp_path, monkeypatch):
     assert str(caught.value) == (
         f"the plan runs code of its own (hf:{tmp_path}), which needs consent; read that code, then add --allow-code"
     )
+
+
+RUN = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
+
+
+@pytest.mark.parametrize("task", [None, "base", "masked-lm", "speech-seq2seq"])
+def test_code_beside_a_known_model_never_runs_unasked(tmp_path, monkeypatch, task):
+    """Neither what auto_map names, nor what another config file that the first one names does."""
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("transformers asked whether to run the code"))
+    (tmp_path / "own.py").write_text(RUN)
+    auto_map = {"AutoConfig": "own.A", "AutoModel": "own.B", "AutoModelForSpeechSeq2Seq": "own.C"}
+    config = CONFIGS["BertForMaskedLM"].to_dict() | {"architectures": ["BertForMaskedLM"], "auto_map": auto_map}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"configuration_files": ["config.4.0.0.json"]}))
+    (tmp_path / "config.4.0.0.json").write_text(json.dumps(config))
+    spec = parse_model(f"hf:{tmp_path}", task=task)
+    if task == "speech-seq2seq":
+        with pytest.raises(UsageError):
+            load_model(spec)
+    else:
+        assert load_model(spec).spec.inputs[0].name == "input_ids"
+    (tmp_path / "config.4.0.0.json").write_text(json.dumps(config | {"model_type": "own"}))
+    with pytest.raises(UsageError):
+        load_model(spec)
+    assert not list(tmp_path.rglob("ran"))
+
+
+@pytest.mark.parametrize(
+    ("within", "key"),
+    [
+        ((), "attn_implementation"),
+        ((), "_attn_implementation"),
+        ((), "_attn_implementation_internal"),
+        ((), "experts_implementation"),
+        (("text_config",), "attn_implementation"),
+        (("vision_config",), "_attn_implementation"),
+    ],
+)
+@pytest.mark.parametrize("kernel", ["kernels-community/vllm-flash-attn3", "flash_attention_2"])
+def test_kernels_that_a_config_names_are_not_loaded(tmp_path, monkeypatch, within, key, kernel):
+    monkeypatch.setattr(
+        "transformers.modeling_utils.lazy_import_flash_attention", lambda *_, **__: pytest.fail("a kernel was loaded")
+    )
+    config = CONFIGS["CLIPModel"].to_dict() | {"architectures": ["CLIPModel"]}
+    inner = config
+    for part in within:
+        inner = inner[part]
+    inner[key] = kernel
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError) as caught:
+        load_model(parse_model(f"hf:{tmp_path}"))
+    assert caught.value.message == f"{tmp_path} asks for the kernel {kernel!r}, which is code that comes with no model"
+
+
+def test_kernels_that_a_model_itself_would_fetch_are_switched_off():
+    assert os.environ["USE_HUB_KERNELS"] == "NO"
