@@ -49,7 +49,7 @@ def test_a_model_is_planned_first_and_the_plan_written(partkit, library):
 
 def test_typing_a_model_consents_to_that_model_s_code_alone(partkit, library):
     _valid(library)
-    assert partkit("compare", "py:mine:net", "--stages", "2", "--with", "single,fsdp").code == 0
+    assert partkit("compare", "py:mine:net", "--stages", "2", "--with", "single,pipeline").code == 0
     assert not library.asked["compare_executors"][1].allow_code, "the plan is of bert-tiny"
 
 
