@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -41,11 +42,22 @@ def stages_cut_at(profile: Profile, position: int) -> dict[str, int] | None:
     return stage_by_node if all(len(stages) == 1 for stages in stages_by_group.values()) else None
 
 
+_reader: tuple[object, Capture, Callable[[str], torch.Tensor]] | None = None
+
+
+def _shared_reader(loaded: LoadedModel, captured: Capture) -> Callable[[str], torch.Tensor]:
+    """One reader for all cuts of a model, which makes each tensor once: a stage that wrote to it would be found out."""
+    global _reader
+    if _reader is None or _reader[0] is not loaded.weights or _reader[1] is not captured:
+        _reader = loaded.weights, captured, functools.cache(tensor_reader(loaded, captured))
+    return _reader[2]
+
+
 def run_stages(
     loaded: LoadedModel, captured: Capture, stages: tuple[StageGraph, ...], sizes: Mapping[str, int] | None = None
 ) -> list[Any]:
     """The model's output leaves through its stages, made for ``sizes`` where those vary."""
-    read = tensor_reader(loaded, captured)
+    read = _shared_reader(loaded, captured)
     flat = [leaf for leaf in pytree.tree_leaves((loaded.args, loaded.kwargs)) if isinstance(leaf, torch.Tensor)]
     inputs = dict(zip([spec.name for spec in captured.spec.inputs], flat, strict=True))
     crossing: dict[tuple[int, int, str], torch.Tensor] = {}
