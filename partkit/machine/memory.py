@@ -41,14 +41,16 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     return host_memory_bytes(), int(psutil.virtual_memory().total)
 
 
-def require_room(needed_bytes: int, device: torch.device, what: str) -> None:
+def require_room(needed_bytes: int, device: torch.device, what: str, *, budget_bytes: int | None = None) -> None:
     """Refuse what cannot fit before anything of it is loaded.
 
-    Raises :class:`UnsupportedError` where the device is too small, and :class:`OutOfMemoryError` where it would do if
-    others held less of it.
+    Raises :class:`UnsupportedError` where the device, or the budget given for it, is too small, and
+    :class:`OutOfMemoryError` where it would do if others held less of it.
     """
     free, total = memory_of(device)
     needed, name = format_bytes(needed_bytes), str(device)
+    if budget_bytes is not None and needed_bytes > budget_bytes:
+        raise UnsupportedError(f"{what} needs {needed} on one device, and --memory allows {format_bytes(budget_bytes)}")
     if needed_bytes > total:
         raise UnsupportedError(f"{what} needs {needed} on one device, and {name} has {format_bytes(total)}")
     if device.type == "cuda" and needed_bytes > free:  # the host's weights may be mapped, and the host pages

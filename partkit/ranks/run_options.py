@@ -43,6 +43,8 @@ class RunOptions:
     """CUDA streams of executors that can deal whole items to several."""
     loop_graph: LoopGraph = "auto"
     """Whether ranks put their loop over many items into one CUDA graph; auto: where it is the host that is slow."""
+    memory_bytes: int | None = None
+    """Most weights and values that the unsplit model may have on a device at once; None: what is free."""
     devices: tuple[int, ...] | None = None
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
@@ -93,6 +95,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
         num_streams=options.streams,
         loop_graph=options.loop_graph,
         allow_code=options.allow_code,
+        memory_bytes=options.memory_bytes,
         timeout_s=options.timeout_s,
         **layout,
     )

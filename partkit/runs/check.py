@@ -10,6 +10,7 @@ from partkit.data.orders import CheckOutputs, Load, WriteReference
 from partkit.data.progress import Progress, silent
 from partkit.data.replies import Loaded, OutputDifference
 from partkit.data.result import Check
+from partkit.errors import OutOfMemoryError, UnsupportedError
 from partkit.ranks.group import RankGroup, Ranks
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -22,17 +23,32 @@ _CHECKED_ITEMS = 12
 """Enough for every slot of two replicas to be used again: what would overwrite an item early shows then."""
 
 
-def make_reference(job: RunJob, folder: Path, tell: Progress = silent) -> Path:
-    """Outputs of the unsplit model for the checked items, written to a file in ``folder`` by a process of its own."""
+def make_reference(job: RunJob, folder: Path, tell: Progress = silent, *, may_stream: bool = True) -> Path:
+    """Outputs of the unsplit model for the checked items, written to a file in ``folder`` by a process of its own.
+
+    Where the job's first device does not hold the model, the uncut graph runs there in windows, its weights streamed
+    through once; ``may_stream=False`` raises :class:`OutOfMemoryError` or :class:`UnsupportedError` instead.
+    """
     tell("Running the unsplit model", 0, 4)
-    with RankGroup(unsplit_job(job)) as group:
+    try:
+        return _reference_of(unsplit_job(job), folder)
+    except (OutOfMemoryError, UnsupportedError):
+        if not may_stream:
+            raise
+    tell("Running the unsplit model in parts", 0, 4)
+    return _reference_of(unsplit_job(job, "streamed"), folder)
+
+
+def _reference_of(job: RunJob, folder: Path) -> Path:
+    with RankGroup(job) as group:
         group.call(Load())
         return write_reference(group, folder)
 
 
-def unsplit_job(job: RunJob) -> RunJob:
+def unsplit_job(job: RunJob, executor: str = "single") -> RunJob:
     """The order for one rank that runs the unsplit model, on the job's first device."""
-    return job.model_copy(update={"executor": "single", "devices": job.devices[:1]})
+    update = {"executor": executor, "devices": job.devices[:1], "host_by_place": (), "device_by_place": ()}
+    return job.model_copy(update=update)
 
 
 def write_reference(single: RankGroup[RunJob], folder: Path) -> Path:

@@ -24,7 +24,7 @@ from partkit.data.orders import Load
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
 from partkit.data.result import Check, Comparison
-from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError
+from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
 from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
@@ -120,8 +120,8 @@ class Contest:
         job = job_of(self._plan, "single", self._run_options)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-")))
         try:
-            self._reference = make_reference(job, folder)
-        except OutOfMemoryError:  # of the executors that load meanwhile
+            self._reference = make_reference(job, folder, may_stream=False)
+        except (OutOfMemoryError, UnsupportedError):  # streamed weights take the memory of those that load meanwhile
             for contender in self._contenders:
                 contender.start_anew()
             self._reference = make_reference(job, folder)

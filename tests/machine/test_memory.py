@@ -33,6 +33,12 @@ def test_what_would_fit_without_other_tenants_says_who_holds_the_memory(gpu: Non
     )
 
 
+def test_a_budget_counts_as_the_device(gpu: None):
+    with pytest.raises(UnsupportedError) as raised:
+        require_room(5_000_000_000, GPU, "single", budget_bytes=4_000_000_000)
+    assert str(raised.value) == "single needs 5 GB on one device, and --memory allows 4 GB"
+
+
 def test_what_fits_is_let_in(gpu: None):
     require_room(8_999_999_999, GPU, "single")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from partkit.data.job import RunJob
 from partkit.data.replies import OutputDifference
 from partkit.data.result import Check
-from partkit.runs.check import judged, worse_of
+from partkit.errors import UnsupportedError
+from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.check import judged, make_reference, worse_of
 from tests.planned import plan_of
 
 
@@ -51,3 +55,15 @@ def test_a_failure_within_the_run_replaces_a_check_that_passed_before_it() -> No
     assert worse_of(small, large) == worse_of(large, small) == large
     assert worse_of(small, failed) == failed
     assert worse_of(failed, large) == failed
+
+
+def test_a_model_larger_than_its_device_is_checked_in_windows_of_the_same_bits(tmp_path: Path) -> None:
+    plan = plan_of("bert-tiny", 2, seq=8)
+    in_windows = job_of(plan, "pipeline", RunOptions(device="cpu", memory_bytes=12_400_000))
+    with pytest.raises(UnsupportedError) as raised:
+        make_reference(in_windows, tmp_path, may_stream=False)
+    assert str(raised.value) == "single needs 12.8 MB on one device, and --memory allows 12.4 MB"
+    (tmp_path / "whole").mkdir()
+    streamed = make_reference(in_windows, tmp_path)
+    whole = make_reference(job_of(plan, "pipeline", RunOptions(device="cpu")), tmp_path / "whole")
+    assert streamed.read_bytes() == whole.read_bytes()

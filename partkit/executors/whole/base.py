@@ -48,7 +48,12 @@ class WholeModelExecutor:
         """Build the items that the run cycles through and the module."""
         loaded = load_job_model(self._job)
         if executor_info(self._job.executor).holds_whole_model:
-            require_room(loaded.weight_bytes, self._context.device, self._job.executor)
+            require_room(
+                loaded.weight_bytes,
+                self._context.device,
+                self._job.executor,
+                budget_bytes=self._job.memory_bytes,
+            )
         names = [spec.name for spec in loaded.spec.inputs]
         self._calls = []
         for item in range(self._job.num_inputs):
