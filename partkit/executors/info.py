@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from partkit.errors import UsageError
+from partkit.models.own_code import look_in_working_folder
 
 if TYPE_CHECKING:
     from partkit.executors.protocol import Executor, RankContext
@@ -98,7 +99,9 @@ def require_executor(name: str, *, allow_code: bool = False) -> ExecutorInfo:
 
 
 def class_of(info: ExecutorInfo) -> type[Executor]:
-    """The executor's class, imported now."""
+    """The executor's class, imported now: one of the user's own from the working folder too."""
+    if info not in EXECUTORS.values():
+        look_in_working_folder()
     module, _, attribute = info.path.partition(":")
     executor: type[Executor] = getattr(import_module(module), attribute)
     return executor

@@ -179,6 +179,7 @@ class RankGroup(Generic[JobT]):
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+            "PYTHONSAFEPATH": "1",  # Python that a rank starts looks in no working folder either
         }
 
     def _first_cause(self, codes: dict[int, int | None], fault: PartkitError | None, words: str) -> PartkitError:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import re
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
+from partkit.models.own_code import look_in_working_folder
 from partkit.models.sources.base import refuse_batch_and_seq, target
 
 if TYPE_CHECKING:
@@ -39,16 +38,13 @@ class PythonFactorySource:
 
 
 def find_factory(name: str) -> Callable[[], Any]:
-    """The function of a ``module:factory`` name, the current folder being on ``sys.path``.
+    """The function of a ``module:factory`` name, looked for in the working folder last.
 
     Raises :class:`UsageError` when the module can't be imported or has no such function.
     """
     match = _TARGET.fullmatch(name)
     assert match is not None
-    here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
-    if here not in sys.path and "" not in sys.path:
-        # Stays there, as with python -m: the model may import more of the folder when it runs.
-        sys.path.insert(0, here)
+    here = look_in_working_folder()
     try:
         module = importlib.import_module(match["module"])
     except ModuleNotFoundError as error:
