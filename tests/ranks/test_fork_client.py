@@ -31,11 +31,10 @@ time.sleep(60)
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    server = ForkServer()
-    yield server
-    server.close()
+@pytest.fixture
+def server() -> ForkServer:
+    """The one that this process keeps, for groups too."""
+    return processes._server()
 
 
 def ended(process: Process, seconds: float = 20) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ CPU = torch.device("cpu")
 
 
 def test_two_replicas_send_to_one_place_through_memory_that_all_map(tmp_path: Path) -> None:
-    mp.spawn(_rank, args=(_free_port(), str(tmp_path)), nprocs=3)
+    multiprocessing.set_forkserver_preload([GpuEdges.__module__])  # imports torch once, not in each process
+    mp.start_processes(_rank, args=(_free_port(), str(tmp_path)), nprocs=3, start_method="forkserver")
     assert not list(tmp_path.iterdir()), "a file of shared memory was left behind"
 
 
