@@ -89,7 +89,7 @@ class OpenStream(Order[Done]):
 
 
 class ServeStream(Order[Done]):
-    """Take a program's own items until it ends them."""
+    """Run a program's own items until it announces the end."""
 
     order: Literal["stream"] = "stream"
 
@@ -114,7 +114,7 @@ class MeasureLinks(Order[LinksMeasured]):
 
 
 class DescribeEnvironment(Order[EnvironmentDescribed]):
-    """Tell the rank's host and versions."""
+    """Describe the rank's host and versions."""
 
     order: Literal["environment"] = "environment"
 

@@ -1,4 +1,4 @@
-"""What ended a rank, as its parent is told."""
+"""Turn the exception that ended a rank into the failure that its parent reads."""
 
 from __future__ import annotations
 

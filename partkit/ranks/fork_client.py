@@ -1,4 +1,4 @@
-"""Processes that a parent has forked from a server that has imported torch, watches and ends.
+"""The parent's side of the fork server: have ranks forked by a process that has imported torch, watch and end them.
 
     parent      -> server    {"number", "log_dir", "argv", "environment", "cwd", "output"}     fork a rank
     server      -> parent    {"number", "pid"}  ...  {"number", "code"}                                it runs, it ended
@@ -29,7 +29,7 @@ from partkit.errors import MachineError, PartkitError, RankFailedError
 _START_S = 120
 _END_S = 5
 _MOST_WORDS = 1 << 20
-"""Bytes of a server's output that are looked at."""
+"""Bytes of a server's output that are read."""
 _IMPORTS_READ = (
     *("HF_", "HUGGINGFACE_", "KMP_", "LD_", "MKL_", "OMP_"),
     *("PYTHON", "PYTORCH_", "TIMM_", "TORCH", "TRANSFORMERS_", "TRITON_"),
@@ -75,7 +75,7 @@ class Process:
         return self._server.pid_of(self._number)
 
     def poll(self) -> int | None:
-        """Its exit code once it has ended, a signal as a negative number."""
+        """Its exit code once it has ended, minus the signal's number where a signal ended it; None before."""
         return self._server.code_of(self._number)
 
     def server_fault(self) -> PartkitError | None:
@@ -140,7 +140,7 @@ class ForkServer:
         return Process(self, number)
 
     def pid_of(self, number: int) -> int:
-        """The process's number, once the server has imported everything and forked it."""
+        """The process's id; waits until the server has imported everything and forked it."""
         deadline = time.monotonic() + _START_S
         while number not in self._pids:
             self._read(timeout_s=0.05)
@@ -202,7 +202,7 @@ class ForkServer:
                 os.kill(self.pid_of(number), signal.SIGKILL)
 
     def retire(self) -> bool:
-        """End the server if nothing that it has forked runs; whether that was so."""
+        """End the server unless a process that it forked still runs; returns whether it was ended."""
         self._read(timeout_s=0)
         if len(self._codes) < self._num_started and not self._is_gone:
             return False
@@ -219,7 +219,7 @@ class ForkServer:
             self._process.wait(_END_S)
 
     def _read(self, *, timeout_s: float) -> None:
-        """Take in what the server has told."""
+        """Read the server's messages."""
         with self._lock:
             while not self._is_gone and select.select([self._socket], [], [], timeout_s)[0]:
                 timeout_s = 0
@@ -237,7 +237,7 @@ class ForkServer:
 
 
 _servers: dict[int, list[ForkServer]] = {}
-"""By the process that made them, for a forked copy of this one needs its own; the last is in use."""
+"""By the id of the process that started them, since a forked copy of this one needs its own; the last is in use."""
 _servers_lock = threading.Lock()
 
 
@@ -258,7 +258,7 @@ def _close_servers(owner: int) -> None:
 
 
 def last_line(text: str) -> str:
-    """The last line with something in it, where Python tells what ended a program; '' where there is none."""
+    """The last line that is not blank: what ended a Python program; '' where there is none."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from partkit.ranks import rank
 
 _LOOK_S = 0.02
-"""How soon the end of a rank is told."""
+"""Seconds between looks for ranks that have ended."""
 
 
 def main() -> int:
@@ -72,7 +72,7 @@ def _tell(channel: socket.socket, **message: int) -> None:
 
 
 def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
-    """In the forked process: be as if started by itself, and never return."""
+    """In the forked process: set it up as if it had been started by itself, run the rank, and never return."""
     code = 1
     try:
         os.setsid()

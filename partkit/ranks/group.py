@@ -128,7 +128,7 @@ class RankGroup(Generic[JobT]):
         return {rank: process.pid for rank, process in enumerate(self._processes)}
 
     def ask_to_stop(self) -> None:
-        """Tell the ranks to stop and don't wait: of several groups all can stop at once before each is closed."""
+        """Order the ranks to stop without waiting, so that several groups can stop side by side."""
         if self._processes:
             with contextlib.suppress(dist.DistError):
                 self.post(Stop())
@@ -183,7 +183,7 @@ class RankGroup(Generic[JobT]):
         }
 
     def _first_cause(self, codes: dict[int, int | None], fault: PartkitError | None, words: str) -> PartkitError:
-        """What ended a rank first; ``fault`` is their server's, ``words`` what that has written."""
+        """What ended a rank first; ``fault`` is their server's, ``words`` what the server has written."""
         told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
         if fault is not None and all(failure.is_consequence for failure in told):
             return fault
@@ -233,7 +233,7 @@ class RankGroup(Generic[JobT]):
 
 
 def write_failure(log_dir: Path, failure: Failure) -> None:
-    """Called by a failing rank: leave word of the cause for the parent."""
+    """Called by a failing rank: write the cause where its parent will read it."""
     (log_dir / f"failure-{failure.rank}.json").write_text(json.dumps(failure.__dict__), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Ranks that somebody else started (torchrun, Slurm): rank 0 gives the orders and keeps them itself.
+"""Ranks that somebody else started (torchrun, Slurm): rank 0 gives the orders, and obeys them too.
 
 torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run PLAN
 """
@@ -30,7 +30,7 @@ class LaunchedGroup:
         self.job, self._own_rank, self._mailbox = job, own_rank, Mailbox(store)
 
     def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
-        """Give all ranks an order, keep it too, and return all replies by rank."""
+        """Give all ranks an order, obey it on this one too, and return all replies by rank."""
         posted = self._mailbox.post(order)
         own = self._own_rank.obey(order)
         others = range(1, self.job.num_ranks)
@@ -38,13 +38,13 @@ class LaunchedGroup:
         return [own, *self._mailbox.replies(posted, others)]
 
     def stop(self) -> None:
-        """Let the other ranks end, then release this one's part."""
+        """Order the other ranks to stop, then close this one."""
         self._mailbox.post(Stop())
         self._own_rank.close()
 
 
 def join(job: RunJob) -> LaunchedGroup | None:
-    """Be a rank of the job: the group on rank 0; on others serve until told to stop, then None.
+    """Be a rank of the job: the group on rank 0; on others obey orders until the one to stop, then None.
 
     Raises :class:`UsageError` where the launch has not as many ranks as the plan.
     """

@@ -19,7 +19,7 @@ from partkit.data.orders import Order, ReplyT, Stop, name_of, read_order
 
 @dataclass(frozen=True)
 class Posted(Generic[ReplyT]):
-    """An order that the ranks of a group have been given."""
+    """An order that was given to the ranks of a group."""
 
     order: Order[ReplyT]
     number: int

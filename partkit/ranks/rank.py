@@ -1,4 +1,4 @@
-"""A rank: takes orders from its parent (or from rank 0 under torchrun) until told to stop."""
+"""A rank: obeys its parent's orders (rank 0's under torchrun) until the one to stop."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from partkit.ranks.run_work import RunWork
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _CONNECTIONS = "32"
-"""Hardware queues that CUDA may deal the streams of edges to; two streams in one wait for each other's waits."""
+"""Hardware queues for CUDA streams (CUDA_DEVICE_MAX_CONNECTIONS): two streams that share one wait for each other."""
 
 
 def main(log_dir: Path) -> int:
-    """What a forked process does; the exit code is the fault's."""
+    """What a forked process runs; returns its exit code, that of the error that ended it."""
     end_with_parent()
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"partkit-rank-{rank}".encode())  # for top and the like
@@ -68,7 +68,7 @@ class Work(Protocol):
         """Do one of :attr:`orders`."""
 
     def close(self) -> None:
-        """Release what must go before the process group does."""
+        """Release what must be released before the process group is destroyed."""
 
 
 class Rank:

@@ -50,7 +50,9 @@ class RunOptions:
 
 
 def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
-    """Raise for what can be said against a request within milliseconds: all but the exact number of CUDA devices."""
+    """Check a request before anything is imported or started: all but the exact number of CUDA devices.
+
+    Raises what :func:`job_of` raises."""
     _require_runnable(plan, executor)
     info = require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
@@ -71,7 +73,11 @@ def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
 
 
 def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
-    """The order for the ranks that run ``plan`` under ``executor`` on this machine."""
+    """The job of the ranks that run ``plan`` under ``executor`` on this machine.
+
+    Raises :class:`UsageError` for options or executors that do not go with the plan, :class:`MismatchError` for a plan
+    that cannot run, :class:`MachineError` where its devices are missing.
+    """
     require_request(plan, executor, options)
     info = executor_info(executor)
     device = _device_for(plan, options.device)
@@ -119,7 +125,7 @@ def _devices(plan: Plan, asked: tuple[int, ...] | None, device: DeviceType) -> t
 
 
 def _require_runnable(plan: Plan, executor: str) -> None:
-    """Stages that wait for each other within one item would do so for ever."""
+    """Refuse a plan whose stages send back and forth: they would wait for each other for ever."""
     if not plan.contiguous and (executor == NO_EXECUTOR or executor_info(executor).runs_stages):
         raise MismatchError(
             f"no executor can run this plan of {len(plan.stages)} stages: they send values back and forth, and each "

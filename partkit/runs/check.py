@@ -59,7 +59,7 @@ def write_reference(single: RankGroup[RunJob], folder: Path) -> Path:
 
 
 def items_at_once(loaded: Sequence[Loaded]) -> int:
-    """Items that the ranks' launches take, by what they told when they were loaded."""
+    """Items that the ranks' launches take, by their replies to the order to load."""
     return max(reply.items_at_once for reply in loaded)
 
 
@@ -74,7 +74,7 @@ def check_outputs(group: Ranks[RunJob], reference: Path | None, *, at_once: int 
 def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: bool = False) -> Check:
     """Combine ranks' output differences into a check, by what the model's precision allows.
 
-    None stands for a rank that returned nothing; ``ran``: some rank must have returned something.
+    None stands for a rank that returned nothing; ``ran``: some rank must have returned outputs.
     """
     spec = job.model
     allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
@@ -89,7 +89,7 @@ def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: 
 
 
 def worse_of(before: Check, during: Check) -> Check:
-    """The check to tell, of that before the run and that of items within it."""
+    """The worse of two checks: the one before the run, and that of items sampled within it."""
     if during.passed is None:
         return before
     if not during.passed or not before.passed:

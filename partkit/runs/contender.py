@@ -1,4 +1,4 @@
-"""What was seen of one executor during a comparison, and the row that it makes."""
+"""One executor's measurements during a comparison, and its row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_LATENCIES = 6
 
 @dataclass
 class Contender:
-    """One executor in the comparison and what has been seen of it so far."""
+    """One executor in a comparison, with its measurements so far."""
 
     name: str
     group: RankGroup[RunJob] | None = None
@@ -44,7 +44,7 @@ class Contender:
 
     @property
     def is_running(self) -> bool:
-        """True while it takes part in rounds; wrong outputs don't stop it, since its speed is told too."""
+        """True while it takes part in rounds; wrong outputs don't stop it, since its speed is reported too."""
         return self.group is not None and self.status in ("ok", "invalid")
 
     def run(self, items: int) -> float:
@@ -61,14 +61,14 @@ class Contender:
         self.latencies_s.extend(latencies(self.group.call(RunItems(num_items=latency_items, one_at_a_time=True))))
 
     def start_anew(self) -> None:
-        """Forget all that was seen of it, for another sitting."""
+        """Drop all measurements, to load and measure it again later."""
         if self.group is not None:
             self.group.kill()
             self.group.drop_logs()
         self.__dict__.update(Contender(self.name).__dict__)
 
     def add_note(self, text: str) -> None:
-        """Say one thing more about the figures."""
+        """Add a note to be read with the figures."""
         self.note = text if self.note is None else f"{self.note}; {text}"
 
 
@@ -109,7 +109,7 @@ def row_of(contender: Contender) -> Row:
 
 
 def throttles(contenders: Sequence[Contender]) -> set[str]:
-    """Why clocks were held down during the rounds, as ``cuda:0: power brake``."""
+    """Why clocks were throttled during the rounds, as ``cuda:0: power brake``."""
     return {
         f"{use.device}: {reason}"
         for contender in contenders

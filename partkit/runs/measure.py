@@ -23,7 +23,7 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a group told of its timed runs, by rank."""
+    """A group's replies to its timed runs, by rank."""
 
     stage_s: dict[int, float]
     """Seconds by place."""

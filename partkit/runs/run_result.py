@@ -1,4 +1,4 @@
-"""What was measured of a plan, beside what was predicted -> the run's result."""
+"""Measurements of a plan and its prediction -> the run's result."""
 
 from __future__ import annotations
 
