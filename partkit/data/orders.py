@@ -105,6 +105,8 @@ class ProfileModel(Order[Profiled]):
 
     order: Literal["profile"] = "profile"
     path: str
+    progress: str
+    """A file in which the rank tells how many nodes are done."""
 
 
 class MeasureLinks(Order[LinksMeasured]):

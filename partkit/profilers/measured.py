@@ -41,8 +41,16 @@ class Measurement:
 class NodeTimer:
     """Times every operation of materialised graphs, window after window."""
 
-    def __init__(self, device: torch.device, *, num_windows: int = 1) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        num_windows: int = 1,
+        num_nodes: int = 0,
+        tell: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._on_cuda = device.type == "cuda"
+        self._num_nodes, self._tell = num_nodes, tell
         self._cpu_budget_s = _CPU_BUDGET_S / num_windows
         self._times: dict[str, float] = {}
         self._seconds_by_signature: dict[str, float] = {}
@@ -55,11 +63,16 @@ class NodeTimer:
         run = module if as_run is None else as_run  # a compiled module has no truth value
         if self._on_cuda:
             whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
-            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature)
+            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature, self._done)
             self._whole_s += whole_cuda_s(run, inputs)
         else:
-            self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s)
+            self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s, self._done)
             self._whole_s += whole_cpu_s(run, inputs, self._cpu_budget_s / 2)
+
+    def _done(self, of_window: float) -> None:
+        """Tell how many nodes are done, of this window's and those before."""
+        if self._tell is not None:
+            self._tell(min(len(self._times) + int(of_window), self._num_nodes), self._num_nodes)
 
     def measurement(self) -> Measurement:
         """Of all windows so far."""
@@ -91,7 +104,9 @@ def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> 
 # --- CPU ----------------------------------------------------------------------------------------------------
 
 
-def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], budget_s: float) -> dict[str, float]:
+def _time_on_cpu(
+    module: fx.GraphModule, inputs: Sequence[torch.Tensor], budget_s: float, tell: Callable[[float], None]
+) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     passes = _NodePasses(module)
     with torch.inference_mode():
@@ -106,7 +121,8 @@ def _time_on_cpu(module: fx.GraphModule, inputs: Sequence[torch.Tensor], budget_
             times.setdefault(node.name, []).append(time.perf_counter() - start)
             return value
 
-        for _ in range(count):
+        for done in range(count):
+            tell(len(times) * done / count)
             passes.run(inputs, clocked)
     return {name: statistics.median(samples) for name, samples in times.items()}
 
@@ -144,7 +160,10 @@ class _NodePasses:
 
 
 def _time_on_cuda(
-    module: fx.GraphModule, inputs: Sequence[torch.Tensor], seconds_by_signature: dict[str, float]
+    module: fx.GraphModule,
+    inputs: Sequence[torch.Tensor],
+    seconds_by_signature: dict[str, float],
+    tell: Callable[[float], None],
 ) -> dict[str, float]:
     """Time each distinct operation (function, shapes, strides, constants) once; equal ones share the figure."""
     times: dict[str, float] = {}
@@ -156,6 +175,7 @@ def _time_on_cuda(
         if signature not in seconds_by_signature:
             seconds_by_signature[signature] = _node_replay_s(call)
         times[node.name] = seconds_by_signature[signature]
+        tell(len(times))
         return value
 
     with torch.inference_mode():

@@ -13,6 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -53,7 +54,13 @@ class Ranks(Protocol[JobT]):
 
     job: JobT
 
-    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+    def call(
+        self,
+        order: Order[ReplyT],
+        *,
+        timeout_s: float | None = None,
+        while_waiting: Callable[[], None] | None = None,
+    ) -> list[ReplyT]:
         """Give all ranks an order and return their replies by rank."""
 
 
@@ -83,20 +90,32 @@ class RankGroup(Generic[JobT]):
             if kind is KeyboardInterrupt:
                 self.drop_logs()
 
-    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+    def call(
+        self,
+        order: Order[ReplyT],
+        *,
+        timeout_s: float | None = None,
+        while_waiting: Callable[[], None] | None = None,
+    ) -> list[ReplyT]:
         """Give all ranks an order and return their replies by rank.
 
         Raises :class:`RankFailedError` when a rank ends, or has not answered after ``timeout_s`` seconds
         (the job's ``timeout_s`` by default), and :class:`UnsupportedError` where a rank said that it cannot
-        run the model.
+        run the model. ``while_waiting`` is called now and then, to tell how far things are.
         """
-        return self.collect(self.post(order), timeout_s=timeout_s)
+        return self.collect(self.post(order), timeout_s=timeout_s, while_waiting=while_waiting)
 
     def post(self, order: Order[ReplyT]) -> Posted[ReplyT]:
         """Give all ranks an order without waiting; :meth:`collect` has the replies."""
         return self._mailbox.post(order)
 
-    def collect(self, posted: Posted[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
+    def collect(
+        self,
+        posted: Posted[ReplyT],
+        *,
+        timeout_s: float | None = None,
+        while_waiting: Callable[[], None] | None = None,
+    ) -> list[ReplyT]:
         """The replies to an order, by rank; raises as :meth:`call` does."""
         ranks = range(self.job.num_ranks)
         limit = self.job.timeout_s if timeout_s is None else timeout_s
@@ -109,6 +128,8 @@ class RankGroup(Generic[JobT]):
                     f"{_ranks(late)} of {self.job.label} gave no answer within {limit:.0f} s and was stopped",
                     hint=f"see the log in {self.log_dir}",
                 )
+            if while_waiting is not None:
+                while_waiting()
             time.sleep(_POLL_S)
         return self._mailbox.replies(posted, ranks)
 

@@ -6,6 +6,7 @@ torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run PLAN
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 from torch._C._distributed_c10d import PrefixStore, Store
@@ -29,8 +30,15 @@ class LaunchedGroup:
     def __init__(self, job: RunJob, own_rank: Rank, store: Store) -> None:
         self.job, self._own_rank, self._mailbox = job, own_rank, Mailbox(store)
 
-    def call(self, order: Order[ReplyT], *, timeout_s: float | None = None) -> list[ReplyT]:
-        """Give all ranks an order, obey it on this one too, and return all replies by rank."""
+    def call(
+        self,
+        order: Order[ReplyT],
+        *,
+        timeout_s: float | None = None,
+        while_waiting: Callable[[], None] | None = None,
+    ) -> list[ReplyT]:
+        """Give all ranks an order, obey it on this one too, and return all replies by rank; nothing is told meanwhile."""
+        del while_waiting
         posted = self._mailbox.post(order)
         own = self._own_rank.obey(order)
         others = range(1, self.job.num_ranks)

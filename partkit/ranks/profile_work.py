@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from partkit.data.job import ProfileJob
 from partkit.data.orders import CaptureModel, ProfileModel, ProfileOrder
+from partkit.data.progress import ProgressFile
 from partkit.data.replies import Done, Profiled, Reply
 from partkit.models.of_job import capture_job_model, load_job_model
 from partkit.profilers.on_device import profile_on
@@ -44,7 +46,12 @@ class ProfileWork:
         loaded, captured = self._captured
         begin = time.perf_counter()
         profile = profile_on(
-            self._device, loaded, captured, threads=self._job.threads, memory_bytes=self._job.memory_bytes
+            self._device,
+            loaded,
+            captured,
+            threads=self._job.threads,
+            memory_bytes=self._job.memory_bytes,
+            tell=ProgressFile(Path(order.progress)).write,
         )
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})

@@ -53,6 +53,8 @@ class Sheet:
     tables: tuple[Table, ...]
     heading: str = ""
     notes: tuple[str, ...] = ()
+    figures: Table | None = None
+    """One row of the whole document's own figures, which people read in the notes and programs beside each row."""
 
 
 def printable(sheet: Sheet) -> Sheet:
@@ -61,6 +63,7 @@ def printable(sheet: Sheet) -> Sheet:
         tables=tuple(_printable_table(table) for table in sheet.tables),
         heading=line(sheet.heading),
         notes=tuple(line(note) for note in sheet.notes),
+        figures=None if sheet.figures is None else _printable_table(sheet.figures),
     )
 
 

@@ -29,13 +29,13 @@ def make_reference(job: RunJob, folder: Path, tell: Progress = silent, *, may_st
     Where the job's first device does not hold the model, the uncut graph runs there in windows, its weights streamed
     through once; ``may_stream=False`` raises :class:`OutOfMemoryError` or :class:`UnsupportedError` instead.
     """
-    tell("Running the unsplit model", 0, 4)
+    tell("Running the unsplit model", 0, 0)
     try:
         return _reference_of(unsplit_job(job), folder)
     except (OutOfMemoryError, UnsupportedError):
         if not may_stream:
             raise
-    tell("Running the unsplit model in parts", 0, 4)
+    tell("Running the unsplit model in parts", 0, 0)
     return _reference_of(unsplit_job(job, "streamed"), folder)
 
 

@@ -16,7 +16,7 @@ from partkit.data.job import ProfileJob
 from partkit.data.model import ModelSpec
 from partkit.data.orders import CaptureModel, ProfileModel
 from partkit.data.profile import Profile, ProfiledDevice
-from partkit.data.progress import Progress, silent
+from partkit.data.progress import Progress, ProgressFile, silent
 from partkit.errors import UsageError
 from partkit.machine.devices import resolve_device
 from partkit.machine.environment import describe_environment, package_version
@@ -67,17 +67,28 @@ def profile_model(
         known = find_kept(Profile, request)
         if known is not None and _is_of(known, spec):
             return known
-    tell(f"Profiling {spec.source}", 0, 1)
-    with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
-        path = Path(folder) / "profile.json"
-        group.call(CaptureModel())
-        group.call(ProfileModel(path=str(path)))
-        profile = Profile.load(path)
-    tell(f"Profiling {spec.source}", 1, 1)
+    profile = _measured_profile(job, tell)
     keep_profile(profile)
     if request is not None:
         keep(profile, request)
     return profile
+
+
+def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
+    tell(f"Capturing {job.model.source}", 0, 0)
+    with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
+        path, progress = Path(folder) / "profile.json", ProgressFile(Path(folder) / "progress")
+        group.call(CaptureModel())
+
+        def tell_nodes() -> None:
+            done, total = progress.read() or (0, 0)
+            tell("Profiling nodes", done, total)
+
+        tell_nodes()
+        order = ProfileModel(path=str(path), progress=f"{folder}/progress")
+        (told,) = group.call(order, while_waiting=tell_nodes)
+        tell("Profiling nodes", told.num_nodes, told.num_nodes)
+        return Profile.load(path)
 
 
 def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
@@ -91,7 +102,7 @@ def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[st
 
 def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:
     """Computed in this process: capture and shapes need no device and no weights, and take seconds."""
-    tell(f"Capturing {spec.source}", 0, 1)
+    tell(f"Capturing {spec.source}", 0, 0)
     begin = time.perf_counter()
     captured = capture(load_model(spec))
     captured_at = time.perf_counter()
@@ -108,7 +119,6 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
             **describe_environment(),
         },
     )
-    tell(f"Capturing {spec.source}", 1, 1)
     keep_profile(profile)
     return profile
 

@@ -51,7 +51,7 @@ def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress
     """The steps of a run, on ranks that are there."""
     with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         reference = make_reference(group.job, Path(folder), tell) if options.check and can_check else None
-        tell("Loading stages", 1, 4)
+        tell("Loading stages", 0, 0)
         result = drive_loaded(group, plan, options, group.call(Load()), reference, tell)
     if options.check and not can_check:
         told = "outputs were not checked: the ranks are on several hosts"
@@ -68,12 +68,11 @@ def drive_loaded(
     tell: Progress = silent,
 ) -> RunResult:
     """Check and measure ranks that have answered the order to load with ``loaded``."""
-    tell("Checking outputs", 2, 4)
+    if reference is not None:
+        tell("Checking outputs", 0, 0)
     check = check_outputs(group, reference, at_once=items_at_once(loaded))
-    tell("Measuring", 3, 4)
-    measured = measure_group(group, options, reference)
+    measured = measure_group(group, options, reference, tell)
     check = worse_of(check, judged([run.sample for run in measured.runs], group.job))
-    tell("Measuring", 4, 4)
     environment = group.call(DescribeEnvironment())[0].environment | {"command": describe_environment()["command"]}
     environment |= describe_gpus() if group.job.device == "cuda" else {}
     warnings = [*warnings_of(plan, group.job, measured), *itertools.chain(*(reply.warnings for reply in loaded))]

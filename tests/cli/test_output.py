@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -35,16 +37,40 @@ def test_quiet_has_no_progress_and_no_notes_but_keeps_warnings(capsys):
     assert capsys.readouterr().err == "warning: the plan was made elsewhere\n"
 
 
-def test_bars_end_full_and_stay():
+def drawn(*told, fails=False):
+    """All that a terminal was sent."""
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=80)
-    with progress_bars(console) as progress:
-        progress("Profiling 2 nodes", 0, 2)
-        progress("Profiling 2 nodes", 2, 2)
-        progress("Starting ranks", 0, 0)
-    last = screen.getvalue().split("\n")[-3]
-    assert "Profiling 2 nodes" in last
-    assert "100%" in last
+    console = Console(file=screen, force_terminal=True, width=100)
+    with contextlib.suppress(ZeroDivisionError), progress_bars(console) as progress:
+        for label, done, total in told:
+            progress(label, done, total)
+        if fails:
+            raise ZeroDivisionError
+    return screen.getvalue()
+
+
+def test_a_finished_step_is_a_tick_with_its_duration():
+    sent = drawn(("Capturing net", 0, 0), ("Profiling nodes", 0, 273), ("Profiling nodes", 273, 273))
+    ticks = re.findall(r"✓ [^\r\n]*", sent)
+    assert [re.sub(r"[0-9.]+ (ms|µs|s|ns)", "TIME", tick) for tick in ticks] == [
+        "✓ Capturing net  TIME",
+        "✓ Profiling nodes  TIME",
+    ]
+
+
+def test_a_step_that_did_not_end_has_no_tick():
+    assert re.findall(r"✓ [^\r\n]*", drawn(("Loading stages", 0, 0), fails=True)) == []
+
+
+def test_a_running_step_says_how_much_is_done_how_fast_and_of_seconds_only_how_many(monkeypatch):
+    now = iter([0.0, 2.0, 2.0, 5.0, 5.0, 9.0, 9.0])
+    monkeypatch.setattr("partkit_cli.bars.time.monotonic", lambda: next(now))
+    with progress_bars(Console(file=io.StringIO(), force_terminal=True, width=100)) as progress:
+        shown = []
+        for label, done, total in (("Running items", 0, 0), ("Running items", 1000, 4000), ("Measuring, fast", 3, 10)):
+            progress(label, done, total)
+            shown.append(progress._bars.tasks[-1].fields["counts"])
+    assert shown == ["", "1,000 of 4,000 · 500/s", "3 of 10 s"]
 
 
 SHOW = f"{sys.executable} -m partkit_cli show {GOLDEN / 'cluster.v1.json'}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from partkit.data.files import DOCUMENT_BY_KIND, load_document
+from partkit.data.result import RunResult
 from partkit.reports import RENDERERS, render
 from partkit.reports.sheet import Cell, Column, Sheet, Table
 from partkit.reports.sheets import sheet_of
@@ -16,6 +17,7 @@ from partkit.reports.table import render_sheet
 GOLDEN = Path(__file__).parent.parent / "golden"
 COMPARISON = load_document(GOLDEN / "comparison.v1.json")
 PLAN = load_document(GOLDEN / "plan.v1.json")
+RUN = RunResult.load(GOLDEN / "run.v1.json")
 
 
 @pytest.mark.parametrize("form", RENDERERS)
@@ -34,8 +36,47 @@ def test_json_is_the_file_s_text():
 def test_csv_has_a_value_for_each_heading(kind):
     document = load_document(GOLDEN / f"{kind}.v1.json")
     heading, *rows = csv.reader(io.StringIO(render(document, "csv")))
-    assert heading == [column.key for column in sheet_of(document).tables[0].columns]
+    sheet = sheet_of(document)
+    own = sheet.figures.columns if sheet.figures else ()
+    assert heading == [column.key for column in (*sheet.tables[0].columns, *own)]
     assert all(len(row) == len(heading) for row in rows)
+
+
+def test_csv_of_a_run_has_the_run_s_own_figures_beside_each_rank():
+    rows = list(csv.DictReader(io.StringIO(render(load_document(GOLDEN / "run.v1.json"), "csv"))))
+    assert [row["rank"] for row in rows] == ["0", "1"]
+    assert (
+        rows[0].items()
+        >= {
+            "executor": "pipeline",
+            "items": "1000",
+            "batch": "1",
+            "samples_per_s": str(RUN.samples_per_s),
+            "steady_samples_per_s": str(RUN.steady_samples_per_s),
+            "latency_p50_s": str(RUN.latency_s.p50),
+            "latency_p95_s": str(RUN.latency_s.p95),
+            "bottleneck_efficiency": str(RUN.bottleneck_efficiency),
+            "prediction_error": str(RUN.prediction_error),
+            "check_passed": "True",
+            "max_abs_diff": str(RUN.check.max_abs_diff),
+        }.items()
+    )
+    without_ranks = RUN.model_copy(update={"ranks": ()})
+    (only,) = csv.DictReader(io.StringIO(render(without_ranks, "csv")))
+    assert (only["rank"], only["items"]) == ("", "1000")
+
+
+@pytest.mark.parametrize(
+    ("efficiency", "words"),
+    [
+        (0.984, "the slowest stage works 98.4% of the time"),
+        (1.002, "the slowest stage works all the time"),
+        (1.269, "the slowest stage works all the time, and was 26.9% slower when timed before the run"),
+    ],
+)
+def test_no_stage_works_more_than_all_the_time(efficiency, words):
+    result = RUN.model_copy(update={"bottleneck_efficiency": efficiency, "prediction_error": None})
+    assert words in sheet_of(result).notes
 
 
 def test_csv_has_plain_numbers():

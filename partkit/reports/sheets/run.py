@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from partkit.data.result import Check, RankUse, RunResult, StageTime
 from partkit.data.units import format_bytes, format_count, format_rate, format_seconds
-from partkit.reports.sheet import Cell, Column, Sheet, Table, text_cell
+from partkit.reports.sheet import Cell, Column, Sheet, Table, Value, text_cell
 
 _STAGES = (Column("stage", "stage"), Column("predicted", "predicted_s"), Column("measured", "measured_s"))
 _RANKS = (
@@ -24,9 +24,31 @@ def run_sheet(result: RunResult) -> Sheet:
     if result.stages:
         tables.append(Table(_STAGES, tuple(_stage(stage) for stage in result.stages)))
     heading = f"{result.executor} · {format_count(result.items)} items of batch {result.batch}"
+    heading += f" of {result.source}" if result.source else ""
     notes = (_speed(result), *_efficiency(result), _check(result.check))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
-    return Sheet(tables=tuple(tables), heading=heading, notes=(*notes, *warnings))
+    return Sheet(tables=tuple(tables), heading=heading, notes=(*notes, *warnings), figures=_figures(result))
+
+
+def _figures(result: RunResult) -> Table:
+    """What the notes say in words."""
+    values: dict[str, Value] = {
+        "executor": result.executor,
+        "items": result.items,
+        "batch": result.batch,
+        "samples_per_s": result.samples_per_s,
+        "steady_samples_per_s": result.steady_samples_per_s,
+        "latency_p50_s": result.latency_s.p50,
+        "latency_p95_s": result.latency_s.p95,
+        "bottleneck_efficiency": result.bottleneck_efficiency,
+        "prediction_error": result.prediction_error,
+        "check_passed": result.check.passed,
+        "max_abs_diff": result.check.max_abs_diff,
+        "tolerance": result.check.tolerance,
+        "source": result.source,
+    }
+    columns = tuple(Column(key, key) for key in values)
+    return Table(columns, (tuple(Cell(str(value), value) for value in values.values()),))
 
 
 def _rank(rank: RankUse) -> tuple[Cell, ...]:
@@ -65,10 +87,18 @@ def _speed(result: RunResult) -> str:
 def _efficiency(result: RunResult) -> tuple[str, ...]:
     parts = []
     if result.bottleneck_efficiency is not None:
-        parts.append(f"the slowest stage works {100 * result.bottleneck_efficiency:.1f}% of the time")
+        parts.append(_work_of_slowest(result.bottleneck_efficiency))
     if result.prediction_error is not None:
         parts.append(f"prediction off by {100 * result.prediction_error:.1f}%")
     return (" · ".join(parts),) if parts else ()
+
+
+def _work_of_slowest(efficiency: float) -> str:
+    """A stage works all the time at most: where it was slower when it was timed by itself, that is said instead."""
+    if efficiency <= 1:
+        return f"the slowest stage works {100 * efficiency:.1f}% of the time"
+    slower = f", and was {100 * (efficiency - 1):.1f}% slower when timed before the run" if efficiency > 1.005 else ""
+    return f"the slowest stage works all the time{slower}"
 
 
 def _check(check: Check) -> str:
