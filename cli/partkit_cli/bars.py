@@ -74,7 +74,9 @@ class _Steps:
         """Put a tick before the step that ran."""
         if self._task is not None:
             self._bars.console.print(
-                f"✓ {line(self._label)}  {format_seconds(time.monotonic() - self._begin)}", markup=False, highlight=False
+                f"✓ {line(self._label)}  {format_seconds(time.monotonic() - self._begin)}",
+                markup=False,
+                highlight=False,
             )
         self.drop()
 
