@@ -37,7 +37,7 @@ class LaunchedGroup:
         timeout_s: float | None = None,
         while_waiting: Callable[[], None] | None = None,
     ) -> list[ReplyT]:
-        """Give all ranks an order, obey it on this one too, and return all replies by rank; nothing is told meanwhile."""
+        """Give all ranks an order, obey it on this one too, and return all replies; nothing is told meanwhile."""
         del while_waiting
         posted = self._mailbox.post(order)
         own = self._own_rank.obey(order)
