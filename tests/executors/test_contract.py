@@ -19,14 +19,12 @@ from tests.planned import plan_of
 
 OPTIONS = RunOptions(device="cpu", allow_code=True)
 WITHOUT_ACCELERATE = (
-    "accelerate can't be imported (No module named 'accelerate'); pip install 'accelerate>=1.0'"
+    "accelerate can't be imported (it isn't installed); pip install 'accelerate>=1.0'"
     if find_spec("accelerate") is None
     else "accelerate's dispatch_model places layers on CUDA devices, two or more, "
     "and this comparison is on 2 cpu devices"
 )
-WITHOUT_DEEPSPEED = (
-    "deepspeed can't be imported (No module named 'deepspeed'); DS_BUILD_OPS=0 pip install 'deepspeed>=0.19.6'"
-)
+WITHOUT_DEEPSPEED = "deepspeed can't be imported (it isn't installed); DS_BUILD_OPS=0 pip install 'deepspeed>=0.19.6'"
 REASONS = {
     "accelerate": WITHOUT_ACCELERATE,
     "torch-pipelining": "torch.distributed.pipelining: RuntimeError: input tensor has to be contiguous",

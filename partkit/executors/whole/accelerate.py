@@ -5,6 +5,7 @@ The device map is accelerate's own, balanced one. One item is in one layer at a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -32,17 +33,26 @@ class AccelerateExecutor(WholeModelExecutor):
                 f"{len(indexes)} {kind} device{'s' if len(indexes) != 1 else ''}"
             )
         self._devices = [torch.device("cuda", index) for index in indexes]
-        module = loaded.materialise("cpu")
+        module = loaded.build()
         with faults_are_reasons("accelerate"):
             whole = list(getattr(module, "_no_split_modules", None) or [])
             room = {device.index: torch.cuda.mem_get_info(device)[0] for device in self._devices}
             balanced = accelerate.utils.get_balanced_memory(module, max_memory=room, no_split_module_classes=whole)
             placed = accelerate.infer_auto_device_map(module, max_memory=balanced, no_split_module_classes=whole)
+            loaded.fill(module, lambda name, _parameter, tensor: tensor.to(_device_in(placed, name)))
             dispatched: torch.nn.Module = accelerate.dispatch_model(module, device_map=placed)
             args, kwargs = self._calls[0]
             with torch.no_grad():
                 dispatched(*args, **kwargs)
         return dispatched
+
+
+def _device_in(placed: Mapping[str, int | str], name: str) -> int | str:
+    """The device of a tensor by accelerate's map: that of the longest path in it that the name is under."""
+    path = name
+    while path and path not in placed:
+        path = path.rpartition(".")[0]
+    return placed[path]
 
 
 def import_accelerate() -> Any:

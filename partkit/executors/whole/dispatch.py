@@ -24,13 +24,16 @@ class DispatchExecutor(WholeModelExecutor):
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Spread the module's tensors and make the mode that moves operands."""
-        module = loaded.materialise("cpu")
+        module = loaded.build()
         part_by_module = spread_by_bytes(module, len(self._job.device_by_place))
         if self._context.device.type == "cpu":
             movers: Movers = LogicalMovers()
         else:
             movers = DeviceMovers([torch.device("cuda", index) for index in self._job.device_by_place])
             self._devices = movers.devices
+        loaded.fill(
+            module, lambda name, _parameter, tensor: movers.take(tensor, part_by_module[name.rpartition(".")[0]])
+        )
         for path, part in part_by_module.items():
             movers.place(module.get_submodule(path), part)
         self._mode = MoveOperands(movers)
@@ -68,6 +71,10 @@ class Movers:
         """Put a module's own parameters and buffers on a part."""
         raise NotImplementedError
 
+    def take(self, tensor: torch.Tensor, part: int) -> torch.Tensor:  # noqa: ARG002 - for those that have devices
+        """A tensor from the host, where a part's tensors are."""
+        return tensor
+
     def part_of(self, tensor: torch.Tensor) -> int:
         """The part that a tensor is on."""
         raise NotImplementedError
@@ -95,6 +102,10 @@ class DeviceMovers(Movers):
             module._parameters[name] = torch.nn.Parameter(parameter.data.to(device), requires_grad=False)
         for name, buffer in list(module.named_buffers(recurse=False)):
             module._buffers[name] = buffer.to(device)
+
+    def take(self, tensor: torch.Tensor, part: int) -> torch.Tensor:
+        """The tensor on the part's device."""
+        return tensor.to(self._device_by_part[part])
 
     def part_of(self, tensor: torch.Tensor) -> int:
         """The device's number; tensors elsewhere, as on the CPU, count as on the first."""

@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from partkit.executors.protocol import RankContext
 from partkit.executors.whole.base import WholeModelExecutor
 from partkit.executors.whole.layers import layers_of
+from partkit.executors.whole.shards import fill_shards
 from partkit.models.sources.loaded import LoadedModel
 
 
@@ -25,8 +26,8 @@ class FsdpExecutor(WholeModelExecutor):
     reshards = True
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
-        """Shard every layer, then the rest, and chain the prefetches."""
-        module = loaded.materialise("cpu")  # each wrap moves its own shards to the device
+        """Shard every layer, then the rest, and chain the prefetches; each rank reads the weights of its shards."""
+        module = loaded.build()
         mesh = init_device_mesh(self._context.device.type, (self._context.world_size,))
         layers = list(layers_of(module).values())
         for layer in layers:
@@ -36,6 +37,7 @@ class FsdpExecutor(WholeModelExecutor):
             assert isinstance(layer, FSDPModule)
             assert isinstance(following, FSDPModule)
             layer.set_modules_to_forward_prefetch([following])
+        fill_shards(module, loaded, self._context.device)
         return module
 
 

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from partkit.errors import UnsupportedError
 from partkit.executors.whole.base import WholeModelExecutor
 from partkit.executors.whole.peers import faults_are_reasons
+from partkit.executors.whole.shards import fill_shards
 from partkit.machine.clock import settle
 from partkit.models.sources.loaded import LoadedModel
 
@@ -74,11 +75,12 @@ class TensorParallelExecutor(WholeModelExecutor):
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """Cut the module's linear layers over the ranks; on CUDA, capture one item."""
         context = self._context
-        module = loaded.materialise("cpu")
+        module = loaded.build()
         styles = styles_for(module, context.world_size)
         with faults_are_reasons("torch.distributed.tensor"), torch.no_grad():
             mesh = init_device_mesh(context.device.type, (context.world_size,))
             parallelize_module(module, mesh, styles)
+            fill_shards(module, loaded, context.device)
             module.to(context.device)
             _share_heads(module, context.world_size)
             args, kwargs = self._calls[0]

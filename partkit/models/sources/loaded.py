@@ -14,6 +14,9 @@ from partkit.data.model import ModelSpec
 from partkit.models.structures import LostStructure
 from partkit.models.weights import WeightSource, canonical_names, parameter_slots
 
+Place = Callable[[str, nn.Parameter, torch.Tensor], torch.Tensor]
+"""What a module holds of a parameter: of its name, the parameter on meta and the whole tensor on the CPU."""
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -44,12 +47,25 @@ class LoadedModel:
 
     def materialise(self, device: str | torch.device = "cpu") -> nn.Module:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
+        module = self.build()
+        self.fill(module, lambda _name, _parameter, tensor: tensor.to(device))
+        return module.to(device)
+
+    def build(self) -> nn.Module:
+        """The unsplit module, a copy of its own, without the weights that a source reads by name: they are on meta."""
         if self.module is None:
             assert self.exported is not None
-            return _own_tensors(self.exported.module(check_guards=False)).to(device)
+            return _own_tensors(self.exported.module(check_guards=False))
         module = self.module if self.make_anew is None else self.make_anew()
-        if module is self.module:
-            module = copy.deepcopy(module)
+        return copy.deepcopy(module) if module is self.module else module
+
+    def fill(self, module: nn.Module, place: Place) -> None:
+        """Give a built module's meta parameters their weights, one at a time, ties kept.
+
+        ``place`` makes of a parameter's name, the parameter on meta (sharded, perhaps) and the whole tensor on the CPU
+        what the module is to hold: all of it on a device, or this rank's shard. So no rank holds more than it keeps
+        and one tensor.
+        """
         canonical = canonical_names(module)
         placed: dict[str, nn.Parameter] = {}
         for owner, leaf, name, parameter in parameter_slots(module):
@@ -57,9 +73,9 @@ class LoadedModel:
                 continue
             first = canonical[name]
             if first not in placed:
-                placed[first] = nn.Parameter(self.weights.read(first).to(device), requires_grad=False)
+                made = place(name, parameter, self.weights.read(name))
+                placed[first] = nn.Parameter(made, requires_grad=False)
             owner._parameters[leaf] = placed[first]
-        return module.to(device)
 
 
 def _own_tensors(module: nn.Module) -> nn.Module:
