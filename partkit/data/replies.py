@@ -31,6 +31,14 @@ class ReferenceWritten(Record):
     num_tensors: int
 
 
+class CastError(Record):
+    """A cast model's outputs beside the uncast model's."""
+
+    max_abs_diff: float
+    share: float
+    """The same over the largest magnitude of the output that it is in, the worst of all outputs."""
+
+
 class OutputDifference(Record):
     """A rank's outputs beside the reference's."""
 
@@ -39,7 +47,15 @@ class OutputDifference(Record):
     max_abs: float
     """Largest finite magnitude of the reference, which the allowed difference grows with."""
     matches: bool
-    """True where every output has its counterpart of the same shape, and the difference is finite."""
+    """True where every output has its counterpart of the same shape and kind, and the difference is finite."""
+    what: str | None = None
+    """What cannot be compared or is furthest off: which output, how many of its elements, the first of them."""
+    not_finite: tuple[str, ...] = ()
+    """Outputs of the reference without any finite number."""
+    has_finite: bool = True
+    """False where the reference has no other outputs."""
+    cast_error: CastError | None = None
+    """None where the reference is of the model as its author wrote it, or was not compared with that."""
 
 
 class OutputsChecked(Record):

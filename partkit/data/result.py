@@ -23,7 +23,13 @@ class Check(Record):
     max_abs_diff: Measured | None
     tolerance: Measured
     passed: bool | None
-    """None: not checked."""
+    """None: not checked, or nothing finite to check."""
+    difference: str | None = None
+    """What differs, where something does."""
+    cast_error: Measured | None = None
+    """Largest difference to the float32 model as its author wrote it; None: nothing was cast, or not compared."""
+    warnings: tuple[str, ...] = ()
+    """What agreement with the unsplit model does not tell."""
 
 
 class StageTime(Record):

@@ -60,6 +60,8 @@ class Trace:
     """When each item's output was complete, on ranks that return outputs."""
     outputs: dict[int, Leaves] = field(default_factory=dict)
     """Outputs by item, where they were asked for."""
+    names: tuple[str, ...] = ()
+    """Of an item's outputs, by their place in what the model returns; empty where only the leaves are known."""
 
 
 class StreamingExecutor(Protocol):

@@ -33,6 +33,7 @@ from partkit.executors import make_executor
 from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace
 from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
+from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
 
 _SETTLED_AFTER = 0.2
@@ -91,7 +92,8 @@ class RunWork:
     def _write_reference(self, order: WriteReference) -> ReferenceWritten:
         items = range(order.num_items)
         trace = self._ready().run(items, keep=items, one_at_a_time=False)
-        return ReferenceWritten(num_tensors=write_outputs(trace, Path(order.path)))
+        cast_error = measure_cast_error(self._context, trace.outputs)
+        return ReferenceWritten(num_tensors=write_outputs(trace, Path(order.path), cast_error))
 
     def _check(self, order: CheckOutputs) -> OutputsChecked:
         items = range(order.num_items)

@@ -8,7 +8,7 @@ from pathlib import Path
 from partkit.data.job import RunJob
 from partkit.data.orders import CheckOutputs, Load, WriteReference
 from partkit.data.progress import Progress, silent
-from partkit.data.replies import Loaded, OutputDifference
+from partkit.data.replies import CastError, Loaded, OutputDifference
 from partkit.data.result import Check
 from partkit.errors import OutOfMemoryError, UnsupportedError
 from partkit.ranks.group import RankGroup, Ranks
@@ -18,6 +18,10 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-
 
 TF32_TOLERANCE = 1e-2
 """The same for float32 with TF32 products, which keep 10 bits of each operand (as float16 does)."""
+
+CAST_TOLERANCES = {"float16": 0.05, "bfloat16": 0.25}
+"""Largest share of an output's largest number that a cast of weights and inputs explains, by dtype: bfloat16 keeps 8
+bits, and their rounding adds up through tens of layers."""
 
 _CHECKED_ITEMS = 12
 """Enough for every slot of two replicas to be used again: what would overwrite an item early shows then."""
@@ -84,8 +88,34 @@ def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: 
     tolerance = allowed * max(1.0, *(each.max_abs for each in told))
     finite = [each.max_abs_diff for each in told if each.max_abs_diff is not None]
     worst = max(finite) if len(finite) == len(told) else None
-    passed = all(each.matches for each in told) and worst is not None and worst <= tolerance
-    return Check(max_abs_diff=worst, tolerance=tolerance, passed=passed)
+    passed: bool | None = all(each.matches for each in told) and worst is not None and worst <= tolerance
+    furthest = max(told, key=lambda each: (not each.matches, each.max_abs_diff is None, each.max_abs_diff or 0.0))
+    cast_error = told[0].cast_error
+    return Check(
+        max_abs_diff=worst,
+        tolerance=tolerance,
+        passed=passed if not passed or any(each.has_finite for each in told) else None,
+        difference=None if passed else furthest.what,
+        cast_error=None if cast_error is None else cast_error.max_abs_diff,
+        warnings=(*_of_numbers(told), *_of_cast(cast_error, spec.dtype)),
+    )
+
+
+def _of_numbers(told: Sequence[OutputDifference]) -> list[str]:
+    names = list(dict.fromkeys(name for each in told for name in each.not_finite))
+    if not names:
+        return []
+    return [f"{', '.join(names)} of the unsplit model hold no finite number, which agreement tells nothing about"]
+
+
+def _of_cast(error: CastError | None, dtype: str) -> list[str]:
+    allowed = CAST_TOLERANCES.get(dtype, 0.0)
+    if error is None or error.share <= allowed:
+        return []
+    return [
+        f"outputs in {dtype} are off by {error.max_abs_diff:.2g} from those of the model as its author wrote it, "
+        f"{100 * error.share:.0f}% of the largest: rounding to {dtype} explains {100 * allowed:.0f}%"
+    ]
 
 
 def worse_of(before: Check, during: Check) -> Check:

@@ -202,7 +202,9 @@ def _load(contender: Contender, reference: Path) -> None:
             contender.add_note(text)
         contender.num_own = group.job.num_ranks if loaded[0].is_data_parallel else 1
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
-        if not contender.check.passed:
+        for text in contender.check.warnings:
+            contender.add_note(text)
+        if contender.check.passed is False:
             contender.status, contender.reason = "invalid", _difference(contender.check)
 
 
@@ -244,9 +246,10 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
 
 
 def _difference(check: Check) -> str:
-    if check.max_abs_diff is None:
-        return "its outputs are not finite or not of the reference's shapes"
-    return f"its outputs differ by {check.max_abs_diff:.2g}, and {check.tolerance:.2g} is allowed"
+    what = "" if check.difference is None else f" ({check.difference})"
+    if check.max_abs_diff is None or check.max_abs_diff <= check.tolerance:
+        return f"its outputs are not finite or not of the reference's shapes{what}"
+    return f"its outputs differ by {check.max_abs_diff:.2g}, and {check.tolerance:.2g} is allowed{what}"
 
 
 # --- the result ---------------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ def drive_loaded(
     environment = group.call(DescribeEnvironment())[0].environment | {"command": describe_environment()["command"]}
     environment |= describe_gpus() if group.job.device == "cuda" else {}
     warnings = [*warnings_of(plan, group.job, measured), *itertools.chain(*(reply.warnings for reply in loaded))]
+    warnings += check.warnings
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     return result_of(plan, group.job, check, measured, environment, warnings)

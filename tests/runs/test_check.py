@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from partkit.data.job import RunJob
-from partkit.data.replies import OutputDifference
+from partkit.data.replies import CastError, OutputDifference
 from partkit.data.result import Check
 from partkit.errors import UnsupportedError
 from partkit.ranks.run_options import RunOptions, job_of
@@ -66,4 +68,49 @@ def test_a_model_larger_than_its_device_is_checked_in_windows_of_the_same_bits(t
     (tmp_path / "whole").mkdir()
     streamed = make_reference(in_windows, tmp_path)
     whole = make_reference(job_of(plan, "pipeline", RunOptions(device="cpu")), tmp_path / "whole")
-    assert streamed.read_bytes() == whole.read_bytes()
+    found, wanted = load_file(streamed), load_file(whole)
+    assert {name: torch.equal(found[name], tensor) for name, tensor in wanted.items()} == dict.fromkeys(found, True)
+
+
+def test_what_differs_is_told_where_something_does_and_the_worst_first(job: RunJob) -> None:
+    near = differs(2e-4).model_copy(update={"what": "near"})
+    far = differs(3e-4).model_copy(update={"what": "far"})
+    other = differs(0.0, matches=False).model_copy(update={"what": "other shape"})
+    assert judged([near, far], job).difference == "far"
+    assert judged([near, far, other], job).difference == "other shape"
+    assert judged([differs(1e-6).model_copy(update={"what": "rounding"})], job).difference is None
+
+
+def test_outputs_without_a_finite_number_are_a_warning_and_no_agreement(job: RunJob) -> None:
+    nothing = differs(0.0).model_copy(update={"not_finite": ("output logits",), "has_finite": False})
+    check = judged([nothing], job, ran=True)
+    assert check.passed is None
+    assert check.warnings == (
+        "output logits of the unsplit model hold no finite number, which agreement tells nothing about",
+    )
+    assert judged([nothing.model_copy(update={"has_finite": True})], job, ran=True).passed is True
+
+
+@pytest.mark.parametrize(
+    ("dtype", "share", "warnings"),
+    [
+        ("bfloat16", 0.24, ()),
+        (
+            "bfloat16",
+            0.85,
+            (
+                "outputs in bfloat16 are off by 6.4 from those of the model as its author wrote it, 85% of the "
+                "largest: rounding to bfloat16 explains 25%",
+            ),
+        ),
+        ("float16", 0.04, ()),
+    ],
+)
+def test_an_error_of_the_cast_is_told_and_warned_of_beyond_what_the_dtype_explains(
+    job: RunJob, dtype: str, share: float, warnings: tuple[str, ...]
+) -> None:
+    cast = job.plan.model.model_copy(update={"dtype": dtype})
+    ordered = job.model_copy(update={"plan": job.plan.model_copy(update={"model": cast})})
+    told = differs(0.0).model_copy(update={"cast_error": CastError(max_abs_diff=6.4, share=share)})
+    check = judged([told], ordered)
+    assert (check.passed, check.cast_error, check.warnings) == (True, 6.4, warnings)

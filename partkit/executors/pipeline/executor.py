@@ -27,7 +27,7 @@ from partkit.executors.pipeline.stream import StageStream
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
-from partkit.models.capture import Capture
+from partkit.models.capture import Capture, random_draws
 from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.stages.cut import StageGraph, cut_plan
 from partkit.stages.forms import StageForms
@@ -62,6 +62,9 @@ class PipelineExecutor:
         loaded = load_job_model(self._job)
         captured = capture_job_model(self._job, loaded)
         self._captured = captured
+        draws = random_draws(captured) if self._context.rank == 0 else None
+        if draws is not None:
+            self.warnings.append(draws)
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         compute = {place.index: self._stream(place) for place in self._mine}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Container, Sequence
 
 import torch
+from torch.utils import _pytree as pytree
 
 from partkit.executors.info import executor_info
 from partkit.executors.protocol import RankContext, Trace, flat_outputs
@@ -15,6 +16,7 @@ from partkit.machine.memory import require_room
 from partkit.models.inputs import split_arguments
 from partkit.models.of_job import item_inputs, load_job_model
 from partkit.models.sources.loaded import LoadedModel
+from partkit.models.structures import leaf_paths
 
 _Marks = list[tuple[torch.cuda.Event, torch.cuda.Event]]
 
@@ -78,6 +80,7 @@ class WholeModelExecutor:
                 self._note_times(trace, item, begin)
                 if item in keep:
                     trace.outputs[item] = flat_outputs(outputs)
+                    trace.names = trace.names or tuple(leaf_paths(pytree.tree_structure(outputs)))
         self._settle()
         self._context.barrier()
         trace.end = time.perf_counter()

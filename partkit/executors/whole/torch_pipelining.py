@@ -109,9 +109,11 @@ class TorchPipeliningExecutor:
     def _split(self, outputs: Any, group: Sequence[int]) -> dict[int, Any]:
         """A group's joined outputs by item."""
         batch = self._job.fed.batch
-        leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, torch.Tensor)]
+        leaves = pytree.tree_leaves(outputs)
         return {
-            item: flat_outputs([leaf[turn * batch : (turn + 1) * batch] for leaf in leaves])
+            item: flat_outputs(
+                [leaf[turn * batch : (turn + 1) * batch] if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+            )
             for turn, item in enumerate(group)
         }
 

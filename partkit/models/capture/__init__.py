@@ -14,6 +14,7 @@ from partkit.models.capture.captured import (
     views_up_to_storage,
 )
 from partkit.models.capture.export import capture
+from partkit.models.capture.randomness import random_draws
 
 __all__ = [
     "Capture",
@@ -25,6 +26,7 @@ __all__ = [
     "is_repeatable",
     "module_path",
     "operation_name",
+    "random_draws",
     "structure_digest",
     "value_bytes",
     "views_up_to_storage",

@@ -106,4 +106,6 @@ def _check(check: Check) -> str:
         return "outputs not checked"
     found = "outputs agree with" if check.passed else "outputs DIFFER from"
     difference = "unknown" if check.max_abs_diff is None else f"{check.max_abs_diff:.2g}"
-    return f"{found} the unsplit model's: largest difference {difference}, tolerance {check.tolerance:.2g}"
+    cast = "" if check.cast_error is None else f"; off by {check.cast_error:.2g} from the model before its cast"
+    what = "" if check.difference is None else f": {check.difference}"
+    return f"{found} the unsplit model's: largest difference {difference}, tolerance {check.tolerance:.2g}{cast}{what}"
