@@ -37,7 +37,7 @@ def result_of(
         stages=stages,
         bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
-        ranks=tuple(use for rank, run in enumerate(measured.runs) for use in rank_uses(rank, run)),
+        ranks=rank_uses(measured.runs, job.fed.batch),
         environment=environment,
         warnings=tuple(warnings),
     )
@@ -55,8 +55,17 @@ def stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, ..
     )
 
 
-def rank_uses(rank: int, run: ItemsRun) -> list[RankUse]:
-    """One rank's part of a run result, by device that it computes on."""
-    return [
-        RankUse(rank=rank, busy=run.busy, host_peak_bytes=run.host_peak_bytes, **use.model_dump()) for use in run.uses
-    ]
+def rank_uses(runs: Sequence[ItemsRun], batch: int) -> tuple[RankUse, ...]:
+    """Each rank's part of a run result, by device that it computes on; its own rate where all return outputs."""
+    have_own_items = len(runs) > 1 and all(run.num_finished for run in runs)
+    return tuple(
+        RankUse(
+            rank=rank,
+            busy=run.busy,
+            host_peak_bytes=run.host_peak_bytes,
+            samples_per_s=run.num_finished * batch / (run.end - run.begin) if have_own_items else None,
+            **use.model_dump(),
+        )
+        for rank, run in enumerate(runs)
+        for use in run.uses
+    )

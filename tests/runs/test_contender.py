@@ -47,7 +47,15 @@ def test_one_process_on_two_devices_has_memory_and_use_of_each() -> None:
     assert (row.samples_per_s, row.per_rank_samples_per_s, row.busy) == (2.0, None, (0.5,))
     assert row.latency_p50_s is None, "five items are too few for a median"
     assert throttles([made]) == {"cuda:1: power brake"}
-    assert [each.device for each in rank_uses(0, second[0])] == ["cuda:0", "cuda:1"]
+    assert [each.device for each in rank_uses(second, 1)] == ["cuda:0", "cuda:1"]
+
+
+def test_ranks_have_a_rate_of_their_own_only_where_each_returns_outputs() -> None:
+    copies = [reply(9, use(0, 10, None)), reply(7, use(1, 10, None))]
+    assert [each.samples_per_s for each in rank_uses(copies, 2)] == [18.0, 14.0]
+    stages = [reply(0, use(0, 10, None)), reply(9, use(1, 10, None))]
+    assert [each.samples_per_s for each in rank_uses(stages, 2)] == [None, None]
+    assert [each.samples_per_s for each in rank_uses(copies[:1], 2)] == [None]
 
 
 def test_ranks_that_share_a_device_are_one_device_s_memory_and_use() -> None:
