@@ -35,7 +35,7 @@ def test_two_ranks_give_the_unsplit_models_outputs(
     assert result.check.passed is True
     assert (result.items, len(result.ranks)) == (200, 2)
     assert all(0 < use.busy <= 1 for use in result.ranks)
-    loops = [warning for warning in result.warnings if warning.startswith("16 items per launch")]
+    loops = [note for note in result.notes if note.startswith("16 items per launch")]
     assert len(loops) == (2 if loop_graph == "on" else 0)
 
 

@@ -32,7 +32,8 @@ class HandWritten:
     items_at_once = 1
 
     def __init__(self, context: RankContext) -> None:
-        self._context, self._job, self.warnings = context, context.job, list[str]()
+        self._context, self._job = context, context.job
+        self.warnings, self.notes = list[str](), list[str]()
         self._is_first, self._is_last = context.rank == 0, context.rank == context.world_size - 1
 
     def load(self) -> None:

@@ -23,6 +23,8 @@ class Loaded(Record):
     items_at_once: int
     """Items that one launch takes; a check of outputs must fill a launch."""
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the executor decided by itself."""
 
 
 class ReferenceWritten(Record):

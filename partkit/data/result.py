@@ -77,6 +77,8 @@ class RunResult(Document):
     """The file whose items were run, each once; None: drawn inputs."""
     environment: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What executors decided by themselves."""
 
 
 class Row(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -74,6 +74,14 @@ class StreamingExecutor(Protocol):
         """Run the items that the program announces, until it announces the end."""
 
 
+@runtime_checkable
+class TriesLoop(Protocol):
+    """An executor that may put its loop over many items into one CUDA graph."""
+
+    def choose_loop(self) -> None:
+        """Decide by a short trial, once every rank has loaded; all ranks call it."""
+
+
 class ScheduledExecutor(Protocol):
     """An executor whose items can arrive at random times."""
 
@@ -89,7 +97,9 @@ class Executor(Protocol):
     items_at_once: int
     """Items that one launch of the loaded executor takes; a check of outputs must fill a launch."""
     warnings: list[str]
-    """Notes for the reader of the result, found while loading."""
+    """What the reader of a result must know to trust it, found while loading."""
+    notes: list[str]
+    """What the executor decided by itself while loading; no reason to doubt a result."""
 
     def __init__(self, context: RankContext) -> None: ...
 

@@ -30,7 +30,7 @@ from partkit.data.replies import (
     StageSeconds,
 )
 from partkit.executors import make_executor
-from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace
+from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace, TriesLoop
 from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
 from partkit.ranks.cast_error import measure_cast_error
@@ -80,6 +80,8 @@ class RunWork:
         begin = time.perf_counter()
         self._executor = make_executor(self._context)
         self._executor.load()
+        if isinstance(self._executor, TriesLoop):
+            self._executor.choose_loop()
         gc.collect()
         gc.freeze()  # a collection within a run would look at every object of torch's, for 0.3 s
         return Loaded(
@@ -87,6 +89,7 @@ class RunWork:
             is_data_parallel=self._executor.is_data_parallel,
             items_at_once=self._executor.items_at_once,
             warnings=tuple(self._executor.warnings),
+            notes=tuple(self._executor.notes),
         )
 
     def _write_reference(self, order: WriteReference) -> ReferenceWritten:

@@ -198,7 +198,7 @@ def _load(contender: Contender, reference: Path) -> None:
         assert group is not None
         assert contender.loading is not None
         loaded = group.collect(contender.loading)
-        for text in dict.fromkeys(text for reply in loaded for text in reply.warnings):
+        for text in dict.fromkeys(text for reply in loaded for text in (*reply.warnings, *reply.notes)):
             contender.add_note(text)
         contender.num_own = group.job.num_ranks if loaded[0].is_data_parallel else 1
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))

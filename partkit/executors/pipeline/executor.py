@@ -20,10 +20,11 @@ from pathlib import Path
 import torch
 
 from partkit.data.places import Place, places
-from partkit.data.units import format_seconds
 from partkit.executors.pipeline.loop import turns_of_a_loop
+from partkit.executors.pipeline.loop_choice import LoopTrial, decision, is_tried, pays, refusal
 from partkit.executors.pipeline.runner import StageRunner
 from partkit.executors.pipeline.stream import StageStream
+from partkit.executors.pipeline.turns import ticks
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
@@ -56,6 +57,7 @@ class PipelineExecutor:
         self._wiring: Wiring | None = None
         self.items_at_once = 1
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def load(self) -> None:
         """Capture, cut, read the tensors of this rank's stages and open their edges."""
@@ -84,7 +86,30 @@ class PipelineExecutor:
         for place in self._mine:
             stream = compute[place.index]
             self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
-        self._choose_loop()
+
+    def choose_loop(self) -> None:
+        """See :class:`TriesLoop`."""
+        (runner, *others) = self._runners
+        why_not = "it hosts several stages" if others else runner.why_no_loop
+        if (refused := refusal(self._job, why_not)) is not None:
+            self.warnings.append(refused)
+        if not is_tried(self._job):
+            return
+        trial = self._trial(runner)
+        if why_not is None and pays(self._job, trial):
+            num_turns = turns_of_a_loop(self._places, self._job.num_slots)
+            with torch.inference_mode():
+                runner.make_loop(num_turns)
+            self.items_at_once = num_turns * runner.place.num_replicas
+            self.notes.append(decision(num_turns, trial))
+
+    def _trial(self, runner: StageRunner) -> LoopTrial:
+        """A short run, in which every rank takes part."""
+        items = range(_TRIAL_ITEMS * max(place.num_replicas for place in self._places))
+        for _ in range(2):
+            trace = self.run(items, keep=(), one_at_a_time=False)
+        turns = max(runner.num_turns, 1)
+        return LoopTrial(runner.num_turns, (self._pass_s - runner.waited_s) / turns, trace.busy_s / turns)
 
     def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Run the items that fall to this rank's places; see :class:`Executor`."""
@@ -106,36 +131,6 @@ class PipelineExecutor:
             self._pass(items, trace, (), {item: trace.begin + offset for item, offset in after_s.items()})
 
         return self._timed(on_time)
-
-    def _choose_loop(self) -> None:
-        """Put the loop over many items into one CUDA graph, if asked to or where the host is the slower part."""
-        asked, is_alone = self._job.loop_graph, not self._job.host_by_place
-        if asked == "off" or (asked == "auto" and (self._job.device == "cpu" or not is_alone)):
-            return
-        (runner, *others) = self._runners
-        reason = "it hosts several stages" if others else runner.why_no_loop
-        if asked == "on" and (not is_alone or reason is not None):
-            self.warnings.append(f"no graph of the whole loop: {reason or 'one process runs all stages'}")
-            if not is_alone:
-                return
-        turns, host_s, stage_s = self._trial(runner)
-        if reason is None and turns and (asked == "on" or host_s > stage_s):
-            num_turns = turns_of_a_loop(self._places, self._job.num_slots)
-            with torch.inference_mode():
-                runner.make_loop(num_turns)
-            self.items_at_once = num_turns * runner.place.num_replicas
-            self.warnings.append(
-                f"{num_turns} items per launch: the host takes {format_seconds(host_s)} to launch one and the device "
-                f"{format_seconds(stage_s)} to compute it"
-            )
-
-    def _trial(self, runner: StageRunner) -> tuple[int, float, float]:
-        """Turns of a short run, and seconds of host and device per turn; every rank takes part."""
-        items = range(_TRIAL_ITEMS * max(place.num_replicas for place in self._places))
-        for _ in range(2):
-            trace = self.run(items, keep=(), one_at_a_time=False)
-        turns = max(runner.num_turns, 1)
-        return runner.num_turns, (self._pass_s - runner.waited_s) / turns, trace.busy_s / turns
 
     def _timed(self, work: Callable[[Trace], None]) -> Trace:
         """A run that begins and ends with every device of every rank idle."""
@@ -264,10 +259,9 @@ class PipelineExecutor:
             runner.start(items, trace, keep=keep, due=due)
         first = min((runner.place.stage for runner in self._runners), default=0)
         lags = [runner.place.stage - first for runner in self._runners]
-        for tick in range(max((lag + r.num_turns for lag, r in zip(lags, self._runners, strict=True)), default=0)):
-            for lag, runner in zip(lags, self._runners, strict=True):
-                if 0 <= tick - lag < runner.num_turns:
-                    runner.step(tick - lag)
+        for tick in ticks(lags, [runner.num_turns for runner in self._runners]):
+            for index, _ in tick:
+                self._runners[index].step()
         for runner in self._runners:
             runner.finish()
 
@@ -276,8 +270,8 @@ class PipelineExecutor:
     ) -> None:
         def work(runner: StageRunner) -> None:
             with torch.inference_mode():
-                for turn in range(runner.num_turns):
-                    runner.step(turn)
+                for _ in range(runner.num_turns):
+                    runner.step()
                 runner.finish()
 
         for runner in self._runners:

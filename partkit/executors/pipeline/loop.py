@@ -18,6 +18,7 @@ import torch
 
 from partkit.data.places import Place
 from partkit.executors.pipeline.slots import StageSlots
+from partkit.executors.pipeline.turns import TurnLedger
 from partkit.executors.protocol import Trace
 from partkit.transport.blocks import HostBlocks
 from partkit.transport.edge import Receiver, Sender
@@ -121,9 +122,9 @@ class StageLoop:
     def _take_turns(self) -> None:
         """All turns: under capture into the graph, on the CPU at once."""
         self._outputs = []
-        begin = self._mark()
-        for turn in range(self._num_slots):
-            self._post(turn, begin)
+        ledger = TurnLedger(self._num_slots)
+        ledger.learn(self.num_turns)
+        self._post(ledger, self._mark())
         for turn in range(self.num_turns):
             slot = turn % self._num_slots
             for receiver in self._receivers:
@@ -132,16 +133,17 @@ class StageLoop:
                 sender.ready(slot)
             self._outputs.append(self._slots.compute(slot, self._blocks.tensors(turn)))
             done = self._mark()
-            if turn + self._num_slots < self.num_turns:
-                self._post(turn + self._num_slots, done)
+            ledger.step()
+            self._post(ledger, done)
             for sender in self._senders:
                 sender.send(slot, self._item(turn), done)
         for sender in self._senders:
             sender.drain()
 
-    def _post(self, turn: int, after: torch.cuda.Event | None) -> None:
-        for receiver in self._receivers:
-            receiver.post(turn % self._num_slots, self._item(turn), after)
+    def _post(self, ledger: TurnLedger, after: torch.cuda.Event | None) -> None:
+        for turn, _ in ledger.post():
+            for receiver in self._receivers:
+                receiver.post(turn % self._num_slots, self._item(turn), after)
 
     def _item(self, turn: int) -> int:
         """An item of the same channel and slots as the turn's item in every launch."""

@@ -22,7 +22,7 @@ class ReplicasExecutor(PipelineExecutor):
         layout = {"plan": plan, "host_by_place": (), "device_by_place": ()}
         super().__init__(replace(context, job=context.job.model_copy(update=layout)))
         if context.device.type == "cpu":
-            self.warnings.append("no CUDA graphs on the CPU: the captured graph runs as generated code")
+            self.notes.append("no CUDA graphs on the CPU: the captured graph runs as generated code")
 
     def stage_s(self) -> dict[int, float]:
         """Seconds of a whole item, where that is the plan's only stage; else its places are not the plan's."""

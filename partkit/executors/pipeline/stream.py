@@ -44,7 +44,7 @@ class StageStream:
                     runner.learn(tokens.count(ITEM))
                     has_more = END not in tokens
                 if turn < runner.num_turns:
-                    runner.step(turn)
+                    runner.step()
                     turn += 1
         runner.finish()
 

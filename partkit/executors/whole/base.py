@@ -35,12 +35,13 @@ class WholeModelExecutor:
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
         self.warnings: list[str] = []
+        self.notes: list[str] = []
         self._devices = [context.device]
         """Every device that this process computes on."""
         self._streams: list[torch.cuda.Stream] = []
         if self.takes_streams and context.device.type == "cuda" and self._job.num_streams > 1:
             self._streams = [torch.cuda.Stream(context.device) for _ in range(self._job.num_streams)]
-            self.warnings.append(f"items dealt to {len(self._streams)} CUDA streams")
+            self.notes.append(f"items dealt to {len(self._streams)} CUDA streams")
 
     def prepare(self, loaded: LoadedModel) -> torch.nn.Module:
         """The module that this rank calls, with its weights; ``self._calls`` holds the items already."""

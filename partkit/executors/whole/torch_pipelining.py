@@ -35,6 +35,7 @@ class TorchPipeliningExecutor:
     def __init__(self, context: RankContext) -> None:
         self._context, self._job = context, context.job
         self.warnings = [f"groups of {_GROUP} microbatches, the pipeline filled and drained for each"]
+        self.notes: list[str] = []
 
     def load(self) -> None:
         """Cut the model and run one group of items. Raises :class:`UnsupportedError` where the library cannot."""

@@ -27,7 +27,10 @@ def run_sheet(result: RunResult) -> Sheet:
     heading += f" of {result.source}" if result.source else ""
     notes = (_speed(result), *_efficiency(result), _check(result.check))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
-    return Sheet(tables=tuple(tables), heading=heading, notes=(*notes, *warnings), figures=_figures(result))
+    decided = tuple(f"note: {note}" for note in result.notes)
+    return Sheet(
+        tables=tuple(tables), heading=heading, notes=(*notes, *decided, *warnings), figures=_figures(result)
+    )
 
 
 def _figures(result: RunResult) -> Table:

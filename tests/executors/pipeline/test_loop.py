@@ -26,7 +26,7 @@ def test_loops_of_replicas_give_the_same_bits_and_count_every_item() -> None:
     assert result.items == 75
     assert result.steady_samples_per_s > 0
     assert all(0 < use.busy <= 1 for use in result.ranks)
-    told = [warning for warning in result.warnings if warning.startswith("16 items per launch: the host takes ")]
+    told = [note for note in result.notes if note.startswith("16 items per launch: the host takes ")]
     assert len(told) == len(result.ranks) == 3
 
 

@@ -1,0 +1,160 @@
+"""When the turns of a place have ended: at once on the CPU, by events on CUDA.
+
+CPU     step t: [compute t]                                 has ended when the call returns
+CUDA    step t: queue [begun?] compute t [ended]            ends later; the host queues up to 128 turns ahead
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from partkit.machine.clock import call_s, stream_s
+
+_AHEAD = 128
+"""Turns that the host queues ahead of the device: 40 ms of stages that take 0.3. Virtual machines have been seen to
+call CUDA ten times slower for 20 ms."""
+
+_SAMPLE_EVERY = 8
+"""Turns between those whose time on the device is taken: another event on the compute stream each time would slow
+short stages."""
+
+_LOOK_S = 2e-5
+"""How often a host that waits for an arrival looks whether an item has ended on its device."""
+
+
+class Clock(Protocol):
+    """Runs the turns of one place and knows their ends."""
+
+    ends_at_once: bool
+    """True where a turn has ended when :meth:`run` returns."""
+    ahead: int
+    """Turns that may be under way at once."""
+    look_s: float
+    """Longest that the host may sleep without looking whether a turn has ended."""
+    waited_s: float
+    """Seconds of this run in which the host waited for the device."""
+
+    def begin(self) -> None:
+        """Begin a run: turns count from 0 again."""
+
+    def run(self, turn: int, compute: Callable[[], None], /) -> None:
+        """Compute a turn, or queue it."""
+
+    def end_of(self, turn: int, /) -> torch.cuda.Event | None:
+        """What another stream waits for before it uses the turn's values; None where they are there."""
+
+    def has_ended(self, turn: int, /) -> bool:
+        """True once a turn that was run has ended."""
+
+    def wait(self, turn: int, /) -> None:
+        """Wait for the end of a turn that was run."""
+
+    def busy_s(self, num_turns: int, /) -> float:
+        """Seconds that the device computed in a run of ``num_turns``, all of which were waited for."""
+
+    def reading(self) -> contextlib.AbstractContextManager[object]:
+        """The stream on which outputs of ended turns are read."""
+
+    def alone_s(self, compute: Callable[[], None], *, shared: bool) -> float:
+        """Seconds of one computation by itself; ``shared`` as in :func:`partkit.machine.clock.call_s`."""
+
+
+class CpuClock:
+    """Turns on the CPU, computed by the calling thread."""
+
+    ends_at_once, ahead, look_s = True, 1, math.inf
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """See :class:`Clock`."""
+        self.waited_s = self._busy_s = 0.0
+
+    def run(self, _turn: int, compute: Callable[[], None]) -> None:
+        """See :class:`Clock`."""
+        begin = time.perf_counter()
+        compute()
+        self._busy_s += time.perf_counter() - begin
+
+    def end_of(self, _turn: int) -> None:
+        """See :class:`Clock`."""
+
+    def has_ended(self, _turn: int) -> bool:
+        """See :class:`Clock`."""
+        return True
+
+    def wait(self, _turn: int) -> None:
+        """See :class:`Clock`."""
+
+    def busy_s(self, _num_turns: int) -> float:
+        """See :class:`Clock`."""
+        return self._busy_s
+
+    def reading(self) -> contextlib.AbstractContextManager[object]:
+        """See :class:`Clock`."""
+        return contextlib.nullcontext()
+
+    def alone_s(self, compute: Callable[[], None], *, shared: bool) -> float:
+        """See :class:`Clock`."""
+        return call_s(compute, torch.device("cpu"), shared=shared)
+
+
+class CudaClock:
+    """Turns on a compute stream, each ended by an event; every eighth is also timed on the device."""
+
+    ends_at_once, look_s = False, _LOOK_S
+
+    def __init__(self, compute: torch.cuda.Stream, *, num_slots: int) -> None:
+        self._compute, self.ahead = compute, max(_AHEAD, num_slots)
+        self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(self.ahead)]
+        self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(self.ahead)]
+        self._leaving = torch.cuda.Stream(compute.device)
+        """Outputs leave on a stream of their own, not behind the items that are queued already."""
+        self.begin()
+
+    def begin(self) -> None:
+        """See :class:`Clock`."""
+        self.waited_s, self._sampled_s = 0.0, list[float]()
+
+    def run(self, turn: int, compute: Callable[[], None]) -> None:
+        """See :class:`Clock`."""
+        if turn % _SAMPLE_EVERY == 0:
+            self._begun[turn % self.ahead].record(self._compute)
+        compute()
+        self._ended[turn % self.ahead].record(self._compute)
+
+    def end_of(self, turn: int) -> torch.cuda.Event:
+        """See :class:`Clock`."""
+        return self._ended[turn % self.ahead]
+
+    def has_ended(self, turn: int) -> bool:
+        """See :class:`Clock`."""
+        return bool(self._ended[turn % self.ahead].query())
+
+    def wait(self, turn: int) -> None:
+        """See :class:`Clock`."""
+        begin, ended = time.perf_counter(), self._ended[turn % self.ahead]
+        ended.synchronize()
+        self.waited_s += time.perf_counter() - begin
+        if turn % _SAMPLE_EVERY == 0:
+            self._sampled_s.append(self._begun[turn % self.ahead].elapsed_time(ended) / 1e3)
+
+    def busy_s(self, num_turns: int) -> float:
+        """See :class:`Clock`; from the mean of the turns that were timed."""
+        return statistics.fmean(self._sampled_s) * num_turns if self._sampled_s else 0.0
+
+    def reading(self) -> contextlib.AbstractContextManager[object]:
+        """See :class:`Clock`."""
+        return torch.cuda.stream(self._leaving)
+
+    def alone_s(self, compute: Callable[[], None], *, shared: bool) -> float:  # noqa: ARG002 - of the host's cores
+        """See :class:`Clock`; one follows the other without a gap, as in a full pipeline."""
+        return stream_s(compute, self._compute)

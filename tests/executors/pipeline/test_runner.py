@@ -1,0 +1,113 @@
+"""A place's turns where ends come late, as on CUDA: a clock that lags stands in for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from partkit.data.places import Place
+from partkit.executors.pipeline.clocks import CpuClock
+from partkit.executors.pipeline.runner import StageRunner
+from partkit.executors.protocol import Trace
+from partkit.models.capture import capture
+from partkit.models.inputs import synthetic_inputs
+from partkit.models.of_job import tensor_reader
+from partkit.models.sources import load_model, parse_model
+from partkit.stages.cut import cut
+from partkit.stages.forms import StageForms
+from partkit.transport.host import HostFeed
+from tests.planned import even_cut
+
+CPU = torch.device("cpu")
+NUM_SLOTS = 2
+
+
+class LateClock(CpuClock):
+    """Turns end only when somebody waits for them."""
+
+    ends_at_once = False
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+        self.events: list[tuple[str, int]] = []
+
+    def run(self, turn: int, compute: Callable[[], None]) -> None:
+        self.events.append(("run", turn))
+        super().run(turn, compute)
+
+    def has_ended(self, turn: int) -> bool:
+        return False
+
+    def wait(self, turn: int) -> None:
+        self.events.append(("wait", turn))
+
+
+@pytest.fixture(scope="module")
+def runner() -> StageRunner:
+    loaded = load_model(parse_model("py:tests.sample_models:skips"))
+    captured = capture(loaded)
+    (stage,) = cut(captured, even_cut(captured, 1), 1)
+    forms = StageForms(stage, captured, tensor_reader(loaded, captured), CPU, sizes_of=lambda _: {})
+    feed = HostFeed(stage.takes, lambda item: list(synthetic_inputs(captured.spec, item).values()), NUM_SLOTS, None)
+    with torch.inference_mode():
+        return StageRunner(
+            Place(0, 0, 0, 1, 0),
+            forms,
+            feed=feed,
+            receivers={},
+            senders={},
+            num_slots=NUM_SLOTS,
+            device=CPU,
+            compute=None,
+        )
+
+
+def run(runner: StageRunner, num_items: int, keep: range) -> Trace:
+    trace = Trace()
+    with torch.inference_mode():
+        runner.start(range(num_items), trace, keep=keep)
+        for _ in range(runner.num_turns):
+            runner.step()
+        runner.finish()
+    return trace
+
+
+def test_outputs_that_are_kept_are_read_before_their_slot_is_queued_again(runner: StageRunner) -> None:
+    runner._clock = clock = LateClock(ahead=128)
+    trace = run(runner, 4, keep=range(4))
+    assert clock.events == [
+        *(("run", 0), ("run", 1)),
+        *(("wait", 0), ("run", 2)),
+        *(("wait", 1), ("run", 3)),
+        *(("wait", 2), ("wait", 3)),
+    ]
+    runner._clock = CpuClock()
+    expected = run(runner, 4, keep=range(4))
+    assert list(trace.outputs) == list(trace.entered) == list(trace.finished) == [0, 1, 2, 3]
+    for item, leaves in expected.outputs.items():
+        for given, leaf in zip(trace.outputs[item], leaves, strict=True):
+            assert given is not None
+            assert leaf is not None
+            assert torch.equal(given, leaf), f"item {item} was overwritten"
+
+
+def test_the_host_queues_no_further_ahead_than_the_clock_allows(runner: StageRunner) -> None:
+    runner._clock = clock = LateClock(ahead=3)
+    trace = run(runner, 6, keep=range(0))
+    assert trace.outputs == {}
+    assert clock.events[:5] == [("run", 0), ("run", 1), ("run", 2), ("wait", 0), ("run", 3)]
+    ahead = 0
+    for event, _ in clock.events:
+        ahead += 1 if event == "run" else -1
+        assert ahead <= 3
+    assert ahead == 0, "a run ends with every turn ended"
+
+
+def test_only_the_outputs_of_kept_items_hold_the_host_back(runner: StageRunner) -> None:
+    runner._clock = clock = LateClock(ahead=128)
+    trace = run(runner, 5, keep=range(1, 2))
+    assert list(trace.outputs) == [1]
+    assert clock.events[:6] == [("run", 0), ("run", 1), ("run", 2), ("wait", 0), ("wait", 1), ("run", 3)]
