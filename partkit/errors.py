@@ -74,5 +74,13 @@ class RankFailedError(PartkitError):
     exit_code = 5
 
 
+class RefusedByRankError(RankFailedError):
+    """A fault of the request that a rank found out; has the exit code of that fault."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class OutOfMemoryError(RankFailedError):
     """A rank found too little memory on its device, which others may have held."""

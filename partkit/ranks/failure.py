@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import linecache
 import re
 import time
 import traceback
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch.distributed as dist
 
-from partkit.errors import CaptureError, MachineError, PartkitError, RankFailedError, UnsupportedError
-from partkit.ranks.group import Failure
+from partkit.errors import (
+    CaptureError,
+    MachineError,
+    OutOfMemoryError,
+    PartkitError,
+    RankFailedError,
+    RefusedByRankError,
+    UnsupportedError,
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a failing rank wrote about itself before it ended."""
+
+    rank: int
+    message: str
+    at: float
+    is_consequence: bool
+    """True where the rank only lost a peer."""
+    exit_code: int = 5
+    is_unsupported: bool = False
+    """True where the executor cannot run the model here, whatever the rank does."""
+    is_out_of_memory: bool = False
+    """True where the rank's device had no memory left."""
 
 
 def failure_of(error: BaseException, rank: int) -> Failure:
@@ -30,6 +56,26 @@ def failure_of(error: BaseException, rank: int) -> Failure:
         is_consequence,
         is_out_of_memory="out of memory" in first,
     )
+
+
+def error_of(failure: Failure, rank_name: str, where: str) -> PartkitError:
+    """The error that a parent raises for a rank's failure; ``where`` says where to read more of it."""
+    if failure.is_unsupported:
+        return UnsupportedError(failure.message)
+    if failure.exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
+        return RefusedByRankError(failure.message, exit_code=failure.exit_code)
+    kind = OutOfMemoryError if failure.is_out_of_memory else RankFailedError
+    return kind(f"{rank_name} failed: {failure.message}", hint=where)
+
+
+def write_failure(log_dir: Path, failure: Failure) -> None:
+    """Called by a failing rank: leave word of the cause for the parent."""
+    (log_dir / f"failure-{failure.rank}.json").write_text(json.dumps(failure.__dict__), encoding="utf-8")
+
+
+def read_failures(log_dir: Path) -> list[Failure]:
+    """What failing ranks wrote."""
+    return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
 
 
 def _node_in(error: BaseException) -> str | None:

@@ -7,14 +7,12 @@ on a port that the system chose; orders and replies travel through it (:mod:`par
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Generic, Protocol, Self
@@ -24,29 +22,14 @@ from torch._C._distributed_c10d import TCPStore
 
 from partkit.data.job import JobT
 from partkit.data.orders import Order, ReplyT, Stop
-from partkit.errors import MachineError, OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
+from partkit.errors import MachineError, PartkitError, RankFailedError
+from partkit.ranks.failure import error_of, read_failures
 from partkit.ranks.fork_client import Process, fork, last_line
 from partkit.ranks.mailbox import Mailbox, Posted
 
 _POLL_S = 0.05
 _STOP_S = 10
 _KILLED_S = 5
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What a failing rank wrote about itself before it ended."""
-
-    rank: int
-    message: str
-    at: float
-    is_consequence: bool
-    """True where the rank only lost a peer."""
-    exit_code: int = 5
-    is_unsupported: bool = False
-    """True where the executor cannot run the model here, whatever the rank does."""
-    is_out_of_memory: bool = False
-    """True where the rank's device had no memory left."""
 
 
 class Ranks(Protocol[JobT]):
@@ -209,20 +192,14 @@ class RankGroup(Generic[JobT]):
         if fault is not None and all(failure.is_consequence for failure in told):
             return fault
         where = f"the log is in {self.log_dir}"
-        for rank, code in sorted(codes.items()):
-            if code is not None and code < 0 and all(f.rank != rank for f in told):
+        silent = {rank: code for rank, code in sorted(codes.items()) if code and all(f.rank != rank for f in told)}
+        for rank, code in silent.items():
+            if code < 0:
                 name = signal.Signals(-code).name
                 return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
         if told:
-            if told[0].is_unsupported:
-                return UnsupportedError(told[0].message)
-            if told[0].exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
-                error = RankFailedError(told[0].message)
-                error.exit_code = told[0].exit_code
-                return error
-            kind = OutOfMemoryError if told[0].is_out_of_memory else RankFailedError
-            return kind(f"{self._describe(told[0].rank)} failed: {told[0].message}", hint=where)
-        rank, code = next(((r, c) for r, c in sorted(codes.items()) if c), (0, None))
+            return error_of(told[0], self._describe(told[0].rank), where)
+        rank, code = next(iter(silent.items()), (0, 0))
         ended = (
             f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}: {self._last_words(rank, words)}"
         )
@@ -251,16 +228,6 @@ class RankGroup(Generic[JobT]):
     def _activity(self, rank: int) -> str:
         doing = self._mailbox.doing(rank)
         return " while starting" if doing is None else f" during '{doing}'"
-
-
-def write_failure(log_dir: Path, failure: Failure) -> None:
-    """Called by a failing rank: write the cause where its parent will read it."""
-    (log_dir / f"failure-{failure.rank}.json").write_text(json.dumps(failure.__dict__), encoding="utf-8")
-
-
-def read_failures(log_dir: Path) -> list[Failure]:
-    """What failing ranks wrote."""
-    return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
 
 
 def connect(timeout_s: float) -> TCPStore:

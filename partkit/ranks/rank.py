@@ -21,8 +21,8 @@ from partkit.data.replies import EnvironmentDescribed, Reply
 from partkit.executors import executor_info
 from partkit.executors.protocol import RankContext
 from partkit.machine.environment import describe_environment
-from partkit.ranks.failure import failure_of
-from partkit.ranks.group import connect, write_failure
+from partkit.ranks.failure import failure_of, write_failure
+from partkit.ranks.group import connect
 from partkit.ranks.links_work import LinksWork
 from partkit.ranks.mailbox import serve
 from partkit.ranks.profile_work import ProfileWork

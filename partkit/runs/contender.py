@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from partkit.data.job import RunJob
 from partkit.data.orders import RunItems
@@ -73,38 +73,60 @@ class Contender:
 
 
 def row_of(contender: Contender) -> Row:
-    """The contender's row: figures only where it took part in every round."""
+    """The contender's row: figures only where it took part in every round.
+
+    row = who and why                           always
+        + speed   of all rounds                 samples/s, its interval, latency
+        + use     of ranks over the rounds      busy; memory and GPU use by device
+        + check   before the rounds             largest difference
+    """
     if not contender.is_running or not contender.rates:
         status = "failed" if contender.is_running else contender.status
         return Row(executor=contender.name, status=status, reason=contender.reason)
-    assert contender.group is not None
     assert contender.check is not None
-    num_ranks = contender.group.job.num_ranks
-    by_rank = [[runs[rank] for runs in contender.runs] for rank in range(num_ranks)]
-    rate = statistics.median(contender.rates)
-    each_returns = num_ranks > 1 and all(run.num_finished for runs in contender.runs for run in runs)
-    devices = _by_device([use for runs in by_rank for use in zip(*(run.uses for run in runs), strict=True)])
+    rate, times_s = statistics.median(contender.rates), contender.latencies_s
+    by_rank = list(zip(*contender.runs, strict=True))
+    devices = [device_figures(uses) for uses in _by_device(by_rank)]
     return Row(
         executor=contender.name,
         status=contender.status,
         reason=contender.reason,
         samples_per_s=rate,
         ci95=bootstrap_ci95(contender.rates),
-        per_rank_samples_per_s=rate / num_ranks if each_returns else None,
-        latency_p50_s=percentile(contender.latencies_s, 0.5) if len(contender.latencies_s) >= MIN_LATENCIES else None,
-        gpu_util_max=tuple(
-            max(seen) for uses in devices if (seen := _known(use.gpu_util_max for rounds in uses for use in rounds))
-        ),
-        gpu_util_mean=tuple(
-            statistics.fmean(seen)
-            for uses in devices
-            if (seen := _known(use.gpu_util_mean for rounds in uses for use in rounds))
-        ),
-        peak_bytes=tuple(sum(max(use.peak_bytes for use in rounds) for rounds in uses) for uses in devices),
+        per_rank_samples_per_s=rate / len(by_rank) if _every_rank_returns(by_rank) else None,
+        latency_p50_s=percentile(times_s, 0.5) if len(times_s) >= MIN_LATENCIES else None,
+        gpu_util_max=tuple(each.gpu_util_max for each in devices if each.gpu_util_max is not None),
+        gpu_util_mean=tuple(each.gpu_util_mean for each in devices if each.gpu_util_mean is not None),
+        peak_bytes=tuple(each.peak_bytes for each in devices),
         max_abs_diff=contender.check.max_abs_diff,
         tolerance=contender.check.tolerance,
         busy=tuple(statistics.fmean(run.busy for run in runs) for runs in by_rank),
         note=contender.note,
+    )
+
+
+def _every_rank_returns(by_rank: Sequence[Sequence[ItemsRun]]) -> bool:
+    """True where each of several ranks runs whole items of its own."""
+    return len(by_rank) > 1 and all(run.num_finished for runs in by_rank for run in runs)
+
+
+class DeviceFigures(NamedTuple):
+    """One device over all rounds; its use is None where NVML saw none of them."""
+
+    peak_bytes: int
+    gpu_util_max: float | None
+    gpu_util_mean: float | None
+
+
+def device_figures(uses: Sequence[Sequence[DeviceUse]]) -> DeviceFigures:
+    """What ranks used of one device: memory adds up over ranks, each at its peak of all rounds."""
+    seen = [use for rounds in uses for use in rounds]
+    highest = [use.gpu_util_max for use in seen if use.gpu_util_max is not None]
+    means = [use.gpu_util_mean for use in seen if use.gpu_util_mean is not None]
+    return DeviceFigures(
+        peak_bytes=sum(max(use.peak_bytes for use in rounds) for rounds in uses),
+        gpu_util_max=max(highest, default=None),
+        gpu_util_mean=statistics.fmean(means) if means else None,
     )
 
 
@@ -120,15 +142,11 @@ def throttles(contenders: Sequence[Contender]) -> set[str]:
     }
 
 
-def _by_device(uses: Sequence[Sequence[DeviceUse]]) -> list[list[Sequence[DeviceUse]]]:
+def _by_device(by_rank: Sequence[Sequence[ItemsRun]]) -> list[list[Sequence[DeviceUse]]]:
     """What ranks used, each over the rounds, by device: several ranks may share a GPU; on the CPU each stands alone."""
-    by_device: dict[str | int, list[Sequence[DeviceUse]]] = {}
-    for place, rounds in enumerate(uses):
-        name = rounds[0].device
-        by_device.setdefault(place if name == "cpu" else name, []).append(rounds)
+    by_device: dict[tuple[str, int], list[Sequence[DeviceUse]]] = {}
+    for rank, runs in enumerate(by_rank):
+        for rounds in zip(*(run.uses for run in runs), strict=True):
+            name = rounds[0].device
+            by_device.setdefault((name, rank if name == "cpu" else 0), []).append(rounds)
     return list(by_device.values())
-
-
-def _known(figures: Iterable[float | None]) -> list[float]:
-    """A device's figures of the rounds that were long enough for NVML to see."""
-    return [figure for figure in figures if figure is not None]

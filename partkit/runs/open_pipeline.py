@@ -71,6 +71,8 @@ class Pipeline:
             raise UsageError(f"max_in_flight is {max_in_flight}", hint="it is 1 or more")
         self._num_put = self._num_got = 0
         self._is_open, self._is_mapping, self._has_token = True, False, False
+        self._go: list[TokenWriter] = []
+        self._done: list[TokenReader] = []
         self._group = RankGroup(job)
         try:
             loading = self._group.post(Load())
@@ -245,6 +247,5 @@ class Pipeline:
     def _abandon(self, error: BaseException | None) -> None:
         """Kill the ranks at once: one in the middle of an item would not read the end of its pipe."""
         self._is_open = False
-        if hasattr(self, "_done"):
-            self._close_channels()
+        self._close_channels()
         self._group.__exit__(type(error) if error is not None else RankFailedError, error, None)

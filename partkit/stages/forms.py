@@ -44,14 +44,14 @@ class StageForms:
         prepare: Callable[[fx.GraphModule], Callable[..., Any]] | None = None,
     ) -> None:
         """``prepare`` makes what runs of a form's module, compiled perhaps."""
-        self.stage, self.device, self.sizes_of, self._prepare = stage, device, sizes_of, prepare
+        self.stage, self.device, self._sizes_of, self._prepare = stage, device, sizes_of, prepare
         self._captured = captured
         self._read = _kept_on(device, read) if stage.symbols else read
         self._forms: OrderedDict[tuple[tuple[str, int], ...], StageForm] = OrderedDict()
 
     def of(self, item: int) -> StageForm:
         """The form for an item's shape."""
-        sizes = self.sizes_of(item) if self.stage.symbols else {}
+        sizes = self._sizes_of(item) if self.stage.symbols else {}
         key = tuple(sorted(sizes.items()))
         if key not in self._forms:
             if len(self._forms) == MAX_FORMS:
@@ -61,6 +61,10 @@ class StageForms:
             self._forms[key] = StageForm(self.stage.at(sizes), run)
         self._forms.move_to_end(key)
         return self._forms[key]
+
+    def take_sizes_from(self, sizes_of: Callable[[int], Sizes]) -> None:
+        """Ask somebody else for the sizes of items from now on."""
+        self._sizes_of = sizes_of
 
     def received(self, source: int) -> Callable[[int], Sequence[ValueSpec]]:
         """What stage ``source`` sends of each item."""

@@ -27,6 +27,10 @@ class Handle(Protocol):
         """Block (CPU) or make the compute stream wait (CUDA) until the transfer is done."""
 
 
+ValuesOf = Callable[[int], Sequence[ValueSpec]]
+"""What crosses for an item, in its own shapes."""
+
+
 class Inbound(Protocol):
     """Where transfers from one place arrive, in the order in which they were sent."""
 
@@ -44,10 +48,17 @@ class Outbound(Protocol):
 class Receiver:
     """Takes one edge's values into ``slots``; item i comes over ``channels[i mod len(channels)]``."""
 
-    def __init__(self, values: Sequence[ValueSpec], channels: Sequence[Inbound], slots: Sequence[SlotBuffer]) -> None:
+    def __init__(
+        self,
+        values: Sequence[ValueSpec],
+        channels: Sequence[Inbound],
+        slots: Sequence[SlotBuffer],
+        *,
+        values_of: ValuesOf | None = None,
+    ) -> None:
+        """``values_of``: the values of an item, where their shapes vary."""
         self.slots = slots
-        self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
-        """The values of an item, in its own shapes."""
+        self._values_of: ValuesOf = values_of or (lambda _: values)
         self._channels = channels
         self._arrivals: list[Handle | None] = [None] * len(slots)
 
@@ -59,7 +70,7 @@ class Receiver:
 
     def fit(self, slot: int, item: int) -> None:
         """Give the slot the shapes of an item."""
-        self.slots[slot].fit(self.values_of(item))
+        self.slots[slot].fit(self._values_of(item))
 
     def wait(self, slot: int) -> None:
         """Block (CPU) or make the compute stream wait (CUDA) until the slot's item has arrived."""

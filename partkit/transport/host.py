@@ -8,7 +8,7 @@ import torch
 
 from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer
-from partkit.transport.edge import Event
+from partkit.transport.edge import Event, ValuesOf
 from partkit.transport.stream import StreamHandle
 
 Source = Callable[[int], Sequence[torch.Tensor]]
@@ -19,14 +19,20 @@ class HostFeed:
     """Takes a stage's model inputs from a source; on CUDA copied on a stream of its own, beside the computation."""
 
     def __init__(
-        self, values: Sequence[ValueSpec], source: Source, num_slots: int, compute: torch.cuda.Stream | None
+        self,
+        values: Sequence[ValueSpec],
+        source: Source,
+        num_slots: int,
+        compute: torch.cuda.Stream | None,
+        *,
+        values_of: ValuesOf | None = None,
     ) -> None:
+        """``values_of``: the inputs of an item, where their shapes vary."""
         self.source, self._compute = source, compute
         device = torch.device("cpu") if compute is None else compute.device
         self._slots = [SlotBuffer(values, device) for _ in range(num_slots)]
         self._tensors = [buffer.tensors for buffer in self._slots]
-        self.values_of: Callable[[int], Sequence[ValueSpec]] = lambda _: values
-        """The inputs of an item, in its own shapes."""
+        self._values_of: ValuesOf = values_of or (lambda _: values)
         self._items = [0] * num_slots
         self._consumed: list[Event | None] = [None] * num_slots
         if compute is not None:
@@ -44,7 +50,7 @@ class HostFeed:
 
     def fit(self, slot: int, item: int) -> None:
         """Give the slot the shapes of an item."""
-        self._slots[slot].fit(self.values_of(item))
+        self._slots[slot].fit(self._values_of(item))
         self._tensors[slot] = self._slots[slot].tensors
 
     def wait(self, slot: int) -> None:

@@ -17,7 +17,7 @@ from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Event, Inbound, Outbound
 from partkit.transport.gloo import GlooChannel
-from partkit.transport.gpu_edges import GpuEdge, GpuEdges
+from partkit.transport.gpu_edges import GpuEdge, open_gpu_edges
 
 SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304, 16777216)
 _ROUNDS = 20
@@ -49,7 +49,7 @@ class LinkProbe:
             self._ends = {peer: LinkEnds(gloo[peer], gloo[peer], data) for peer, data in came.items()}
             return
         every = [Place(index, index, 0, 1, index) for index in range(world_size)]
-        self._edges = GpuEdges(
+        self._edges = open_gpu_edges(
             [GpuEdge(target, (source,), 1, SIZES_BYTES[-1]) for source, target in itertools.permutations(every, 2)],
             rank,
             compute={rank: self._compute},

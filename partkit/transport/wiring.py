@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
 from partkit.data.places import Place
 from partkit.stages.cut import StageGraph
 from partkit.transport.buffers import SlotBuffer, packed_bytes
-from partkit.transport.edge import Inbound, Outbound, Receiver, Sender
+from partkit.transport.edge import Inbound, Outbound, Receiver, Sender, ValuesOf
 from partkit.transport.gloo import GlooChannel
-from partkit.transport.gpu_edges import GpuEdge, GpuEdges
+from partkit.transport.gpu_edges import GpuEdge, GpuEdges, open_gpu_edges
 from partkit.transport.local import LocalChannel
 
 
@@ -53,13 +53,17 @@ class Wiring:
                 gloo = GlooChannel(peer, tag=1 + source.index * len(all_places) + target.index)
                 self._inbound[source.index, target.index] = self._outbound[source.index, target.index] = gloo
 
-    def receivers(self, place: Place) -> dict[int, Receiver]:
-        """The ends that take a place's values in, by the stage that they come from."""
+    def receivers(self, place: Place, values_from: Callable[[int], ValuesOf] | None = None) -> dict[int, Receiver]:
+        """The ends that take a place's values in, by the stage that they come from.
+
+        ``values_from`` gives what a stage sends of an item, where shapes vary.
+        """
         return {
             source: Receiver(
                 values,
                 [self._inbound[peer.index, place.index] for peer in self._of_stage(source)],
                 self._slots[place.index, source],
+                values_of=None if values_from is None else values_from(source),
             )
             for source, values in self._stages[place.stage].receives.items()
         }
@@ -80,7 +84,7 @@ class Wiring:
             self._gpu_edges.close()
 
     def _open_on_gpus(self, streams: Mapping[int, torch.cuda.Stream], *, only_nccl: bool) -> GpuEdges:
-        opened = GpuEdges(
+        opened = open_gpu_edges(
             list(self._edges_between_ranks()),
             self._rank,
             compute=streams,

@@ -20,7 +20,7 @@ from partkit.stages.cut import ValueSpec
 from partkit.transport import gpu_edges, whereabouts
 from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.edge import Receiver, Sender
-from partkit.transport.gpu_edges import GpuEdge, GpuEdges
+from partkit.transport.gpu_edges import GpuEdge, open_gpu_edges
 from partkit.transport.memory import SharedMemory
 from partkit.transport.whereabouts import Whereabouts, has_peer_access
 from tests.transport.thread_queue import ThreadQueue
@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 
 def test_two_replicas_send_to_one_place_through_memory_that_all_map(tmp_path: Path) -> None:
-    multiprocessing.set_forkserver_preload([GpuEdges.__module__])  # imports torch once, not in each process
+    multiprocessing.set_forkserver_preload([open_gpu_edges.__module__])  # imports torch once, not in each process
     mp.start_processes(_rank, args=(_free_port(), str(tmp_path)), nprocs=3, start_method="forkserver")
     assert not list(tmp_path.iterdir()), "a file of shared memory was left behind"
 
@@ -49,7 +49,7 @@ def _rank(rank: int, port: int, folder: str) -> None:
     sources = (Place(0, 0, 0, 2, rank=0), Place(1, 0, 1, 2, rank=1))
     target = Place(2, 1, 0, 1, rank=2)
     slots = [SlotBuffer(VALUES, CPU) for _ in range(NUM_SLOTS)]
-    opened = GpuEdges(
+    opened = open_gpu_edges(
         [GpuEdge(target, sources, 2, packed_bytes(VALUES))],
         rank,
         compute={rank: SimpleNamespace(device=CPU)},  # type: ignore[dict-item]

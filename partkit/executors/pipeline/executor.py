@@ -204,9 +204,6 @@ class PipelineExecutor:
         compute: torch.cuda.Stream | None,
     ) -> StageRunner:
         device = torch.device("cpu") if compute is None else compute.device
-        num_fed = len(stage.model_inputs)
-        feed = HostFeed(stage.takes[:num_fed], self._source(captured, stage), self._job.num_slots, compute)
-        receivers = wiring.receivers(place)
         sizes = self._job.fed.sizes
         forms = StageForms(
             stage,
@@ -216,16 +213,20 @@ class PipelineExecutor:
             sizes_of=lambda _: sizes,
             prepare=lambda module: runnable(module, self._job.model),
         )
-        if stage.symbols:
-            feed.values_of = forms.fed
-            for source, receiver in receivers.items():
-                receiver.values_of = forms.received(source)
+        varies = bool(stage.symbols)
+        feed = HostFeed(
+            stage.takes[: len(stage.model_inputs)],
+            self._source(captured, stage),
+            self._job.num_slots,
+            compute,
+            values_of=forms.fed if varies else None,
+        )
         with torch.inference_mode():
             return StageRunner(
                 place,
                 forms,
                 feed=feed,
-                receivers=receivers,
+                receivers=wiring.receivers(place, forms.received if varies else None),
                 senders=wiring.senders(place),
                 num_slots=self._job.num_slots,
                 device=device,

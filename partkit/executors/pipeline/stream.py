@@ -23,7 +23,7 @@ class StageStream:
         inputs, sizes, outputs = rings
         names, index = runner.stage.model_inputs, runner.place.index
         self._runner, self._form, self._sizes, self._outputs = runner, form, sizes, outputs
-        runner.forms.sizes_of = self._sizes_of
+        runner.forms.take_sizes_from(self._sizes_of)
         self._go = TokenReader(folder / f"go-{index}")
         runner.feed.take_from(lambda item: self._fed(inputs, item, names))
         if runner.stage.leaves is not None:

@@ -25,6 +25,7 @@ class StreamedExecutor:
         self._context, self._job = context, context.job
         self.items_at_once = 1
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def load(self) -> None:
         """Capture and part the graph; no weight is read yet."""

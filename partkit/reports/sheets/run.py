@@ -28,9 +28,7 @@ def run_sheet(result: RunResult) -> Sheet:
     notes = (_speed(result), *_efficiency(result), _check(result.check))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
     decided = tuple(f"note: {note}" for note in result.notes)
-    return Sheet(
-        tables=tuple(tables), heading=heading, notes=(*notes, *decided, *warnings), figures=_figures(result)
-    )
+    return Sheet(tables=tuple(tables), heading=heading, notes=(*notes, *decided, *warnings), figures=_figures(result))
 
 
 def _figures(result: RunResult) -> Table:

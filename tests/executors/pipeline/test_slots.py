@@ -40,8 +40,7 @@ class TwoStages:
         first, second = stages
         buffers = [[SlotBuffer(first.sends[1], CPU) for _ in range(NUM_SLOTS)] for _ in range(2)]
         self.sender = Sender([channel], buffers[0])
-        self.receiver = Receiver(second.receives[0], [channel], buffers[1])
-        self.receiver.values_of = self.forms[1].received(0)
+        self.receiver = Receiver(second.receives[0], [channel], buffers[1], values_of=self.forms[1].received(0))
         self.feed = HostFeed(first.takes, lambda item: self.inputs[item], NUM_SLOTS, None)
         self.inputs: dict[int, list[torch.Tensor]] = {}
         self.slots = [
