@@ -93,7 +93,8 @@ class Bench:
                     group.collect(order)
             for name, group, _ in waiting:
                 with self.noted(name):
-                    group.call(ProfileModel(path=str(self._path(name))))
+                    path = self._path(name)
+                    group.call(ProfileModel(path=str(path), progress=str(path.with_suffix(".progress"))))
         return {name: Profile.load(self._path(name)) for name in specs if self._path(name).exists()}
 
     def runs(self, runs: Sequence[Run]) -> dict[str, RunResult]:

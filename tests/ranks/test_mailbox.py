@@ -63,7 +63,7 @@ CONVERSATION: list[tuple[Order[Any], Record]] = [
     (OpenStream(folder="/dev/shm/partkit-x", num_slots=6), Done()),
     (orders.ServeStream(), Done()),
     (orders.CaptureModel(), Done()),
-    (ProfileModel(path="/tmp/profile.json"), Profiled(num_nodes=273)),
+    (ProfileModel(path="/tmp/profile.json", progress="/tmp/progress"), Profiled(num_nodes=273)),
     (
         MeasureLinks(),
         LinksMeasured(
