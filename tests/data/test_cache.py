@@ -13,6 +13,7 @@ from partkit.data.cluster import Cluster
 from partkit.data.files import load_document
 from partkit.data.orders import ProfileModel
 from partkit.data.profile import Profile
+from partkit.data.replies import Profiled
 from partkit.runs import profile_model as workflow
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -84,10 +85,11 @@ class Measuring:
     def __exit__(self, *_):
         return None
 
-    def call(self, order):
+    def call(self, order, *, while_waiting=None):
         if isinstance(order, ProfileModel):
             Measuring.times += 1
             PROFILE.model_copy(update={"model": self._model, "method": "measured"}).save(order.path)
+        return [Profiled(num_nodes=len(PROFILE.nodes))]
 
 
 def test_a_kept_profile_of_another_model_is_measured_again(folder, monkeypatch):

@@ -16,7 +16,7 @@ from partkit.models.of_job import tensor_reader
 from partkit.models.sources import load_model, parse_model
 from partkit.models.sources.loaded import LoadedModel
 from partkit.stages import forms as stage_forms
-from partkit.stages.cut import StageGraph, cut
+from partkit.stages.cut import Computed, StageGraph, cut
 from partkit.stages.forms import StageForms
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Receiver, Sender
@@ -64,7 +64,7 @@ class TwoStages:
         self.receiver.wait(slot)
         self.slots[1].run(slot, item)
         values = self.slots[1].outputs(slot)
-        return [values[leaf] for leaf in self.stages[1].leaves or ()]
+        return [values[leaf.name] for leaf in self.stages[1].leaves or () if isinstance(leaf, Computed)]
 
 
 @pytest.mark.parametrize("max_forms", [32, 2])
