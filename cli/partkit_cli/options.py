@@ -59,7 +59,11 @@ class ModelOptions:
     seq: Annotated[int | None, typer.Option(min=1, help="Sequence length.")] = None
     dynamic: Annotated[
         list[str],
-        typer.Option("--dynamic", metavar="batch|seq", help="Let it vary from 1 to the given size; repeatable."),
+        typer.Option(
+            "--dynamic",
+            metavar="batch|seq|INPUT.DIM=NAME",
+            help="Let this size vary from 1 to the given one; repeatable.",
+        ),
     ] = field(default_factory=list)
     inputs: Annotated[
         list[str],

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,26 @@ from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
 from partkit.models.capture.export import export_program
 from partkit.models.sources import parse_model
+from partkit.models.sources.base import require_dynamic
+from partkit.models.sources.default_inputs import mark_dynamic
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.pt2_load import STRUCTURE_FILE
-from partkit.models.sources.signature import with_own_tensors
+from partkit.models.sources.signature import describe_tensor, named_leaves, with_own_tensors
 from partkit.models.structures import describe_structure, register_classes, remember_structure
 from partkit.models.weights import ModuleWeights, named_tensors
 
 
-def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], folder: Path) -> ModelSpec:
+def archive_module(
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    folder: Path,
+    *,
+    dynamic: Sequence[str] = (),
+) -> ModelSpec:
     """Export a module with its example inputs and save it in ``folder``, named by the digest of its content.
 
+    ``dynamic`` are sizes that may vary up to the examples', as ``--dynamic`` names them.
     The module itself stays as it is. Raises :class:`UsageError` for a module in training mode or without weights,
     :class:`CaptureError` where torch.export gives up.
     """
@@ -43,7 +53,7 @@ def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         raise UsageError(f"the {name} has parameters on the meta device", hint="give them values first")
     register_classes((args, dict(kwargs)), f"the {name} is fed")
     own_args, own_kwargs = with_own_tensors((args, dict(kwargs)))
-    spec = ModelSpec(source=f"the {name}")
+    spec = _with_inputs(ModelSpec(source=f"the {name}"), module, own_args, own_kwargs, dynamic)
     program = export_program(LoadedModel(spec, module, own_args, own_kwargs, ModuleWeights(tensors)))
     constants = _constant_outputs(program)
     structure = _flatten(program, own_args, own_kwargs)
@@ -61,7 +71,23 @@ def archive_module(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str
         remember_structure(path.name, structure)
     finally:
         temporary.unlink(missing_ok=True)
-    return parse_model(f"pt2:{path}")
+    named = [f"{each.name}.{place}={label}" for each in spec.inputs for place, label in each.dynamic.items()]
+    return parse_model(f"pt2:{path}", dynamic=named)
+
+
+def _with_inputs(
+    spec: ModelSpec, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic: Sequence[str]
+) -> ModelSpec:
+    """The spec with inputs whose sizes vary as asked; without any where none does."""
+    if not dynamic:
+        return spec
+    for text in dynamic:
+        require_dynamic(text)
+    leaves = [(name, leaf) for name, leaf in named_leaves(module, args, kwargs) if isinstance(leaf, torch.Tensor)]
+    inputs = tuple(describe_tensor(name, leaf) for name, leaf in leaves)
+    tokens = [each.name for each in inputs if len(each.shape) == 2 and each.dtype in ("int32", "int64")]
+    asked = spec.model_copy(update={"options": {"dynamic": ",".join(dynamic)}})
+    return spec.model_copy(update={"inputs": mark_dynamic(asked, inputs, tokens)})
 
 
 def _flatten(program: ExportedProgram, args: tuple[Any, ...], kwargs: dict[str, Any]) -> pytree.TreeSpec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def profile_model(
     *,
     example_inputs: Any = (),
     example_kwargs: Mapping[str, Any] | None = None,
+    dynamic: Sequence[str] | Mapping[str, Mapping[int, str]] = (),
     device: str = "auto",
     threads: int | None = None,
     refresh: bool = False,
@@ -48,7 +49,9 @@ def profile_model(
 
     ``model`` is a spec, a name as on the command line, or any ``nn.Module`` in eval mode with the positional
     ``example_inputs`` (a tuple, or the one input) and keyword ``example_kwargs`` of a call: a module is exported
-    and saved in the cache, where the ranks of a plan find it.
+    and saved in the cache, where the ranks of a plan find it. ``dynamic`` says which sizes may vary, from 1 to those
+    of the example: ``("batch", "seq")`` as on the command line, or by input and dimension,
+    ``{"tokens": {0: "batch", 1: "length"}}``.
     ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
     without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
     measures again. No more than ``memory_bytes`` of weights and values are on the device at once (default: what is
@@ -56,7 +59,7 @@ def profile_model(
     :class:`InfeasibleError` where a part of the model that stays together needs more memory.
     """
     tell = progress or silent
-    spec = _spec_of(model, example_inputs, example_kwargs)
+    spec = _spec_of(model, example_inputs, example_kwargs, _dynamic_texts(dynamic))
     if analytic is not None:
         return _analytic_profile(spec, nominal_device(analytic), tell)
     job = ProfileJob(
@@ -91,13 +94,24 @@ def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
         return Profile.load(path)
 
 
-def _spec_of(model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None) -> ModelSpec:
+def _dynamic_texts(dynamic: Sequence[str] | Mapping[str, Mapping[int, str]]) -> tuple[str, ...]:
+    if isinstance(dynamic, Mapping):
+        named = [(name, place, label) for name, labels in dynamic.items() for place, label in labels.items()]
+        return tuple(f"{name}.{place}={label}" for name, place, label in named)
+    return (dynamic,) if isinstance(dynamic, str) else tuple(dynamic)
+
+
+def _spec_of(
+    model: ModelSpec | str | nn.Module, inputs: Any, kwargs: Mapping[str, Any] | None, dynamic: tuple[str, ...]
+) -> ModelSpec:
     if isinstance(model, nn.Module):
         args = tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)
-        return archive_module(model, args, kwargs or {}, cache_folder("modules"))
+        return archive_module(model, args, kwargs or {}, cache_folder("modules"), dynamic=dynamic)
     if kwargs or not isinstance(inputs, tuple) or inputs:
         raise UsageError("example inputs are for an nn.Module", hint="a named model has its own: leave them out")
-    return parse_model(model) if isinstance(model, str) else model
+    if dynamic and isinstance(model, ModelSpec):
+        raise UsageError("a spec says itself which sizes vary", hint="give dynamic to parse_model instead")
+    return parse_model(model, dynamic=dynamic) if isinstance(model, str) else model
 
 
 def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:

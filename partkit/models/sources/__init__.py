@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
-from partkit.models.sources.base import DTYPE_OPTION, INPUT_OPTION, ModelInfo, Source
+from partkit.models.sources.base import DTYPE_OPTION, INPUT_OPTION, ModelInfo, Source, require_dynamic
 from partkit.models.sources.default_inputs import parse_input
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def parse_model(
         if value is not None:
             options[name] = value
     for label in dynamic:
-        if label not in ("batch", "seq"):
-            raise UsageError(f"--dynamic {label!r} is unknown", hint="use batch or seq")
+        require_dynamic(label)
     if dynamic:
         options["dynamic"] = ",".join(sorted(set(dynamic)))
     for item in inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,8 +56,31 @@ def whole_option(spec: ModelSpec, name: str, default: int) -> int:
     return int(spec.options.get(name, default))
 
 
+_NAMED_DIMENSION = re.compile(r"(?P<input>\w+)\.(?P<dimension>\d+)=(?P<label>[^\W\d]\w*)")
+
+
+def require_dynamic(text: str) -> None:
+    """Raise :class:`UsageError` for a ``--dynamic`` value that is no size to let vary."""
+    if text not in ("batch", "seq") and _NAMED_DIMENSION.fullmatch(text) is None:
+        raise UsageError(
+            f"--dynamic {text!r} is unknown", hint="use batch or seq, or name a dimension, as in tokens.1=length"
+        )
+
+
 def dynamic_option(spec: ModelSpec) -> tuple[str, ...]:
-    """What ``--dynamic`` lets vary: ``batch``, ``seq`` or both."""
+    """Which of ``batch`` and ``seq`` ``--dynamic`` lets vary, wherever the model has them."""
+    return tuple(text for text in _dynamic_texts(spec) if "=" not in text)
+
+
+def named_dimensions(spec: ModelSpec) -> dict[str, dict[str, str]]:
+    """Labels of the dimensions that ``--dynamic INPUT.DIM=NAME`` lets vary, by input and dimension."""
+    named: dict[str, dict[str, str]] = {}
+    for match in filter(None, map(_NAMED_DIMENSION.fullmatch, _dynamic_texts(spec))):
+        named.setdefault(match["input"], {})[str(int(match["dimension"]))] = match["label"]
+    return named
+
+
+def _dynamic_texts(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(str(spec.options["dynamic"]).split(",")) if "dynamic" in spec.options else ()
 
 
@@ -66,8 +90,8 @@ def asked_dtype(spec: ModelSpec) -> str | None:
 
 
 def refuse_batch_and_seq(spec: ModelSpec) -> None:
-    """Raise :class:`UsageError` for ``--batch``, ``--seq`` and ``--dynamic`` where no dimension has a known meaning."""
-    for name in ("batch", "seq", "dynamic"):
+    """Raise :class:`UsageError` for ``--batch`` and ``--seq`` where the user's own inputs have whole shapes."""
+    for name in ("batch", "seq"):
         if name in spec.options:
             raise UsageError(
                 f"--{name} has no meaning for {spec.source}: nothing says which dimension that is",

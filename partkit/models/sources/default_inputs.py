@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
-from partkit.models.sources.base import dynamic_option
+from partkit.models.sources.base import dynamic_option, named_dimensions
 
 DEFAULT_SEQ = 128
 _INPUT = re.compile(r"(?P<name>\w+)=(?P<shape>\d+(?:x\d+)*)(?::(?P<dtype>\w+))?", re.ASCII)
@@ -88,21 +88,37 @@ def _common(given: _Range | None, own: _Range | None) -> _Range | None:
 def mark_dynamic(spec: ModelSpec, inputs: tuple[InputSpec, ...], tokens: Iterable[str]) -> tuple[InputSpec, ...]:
     """The inputs with the dimensions that ``--dynamic`` lets vary; their sizes are the largest.
 
-    The first dimension is the batch, and the second of every input in ``tokens`` (or shaped like one) the sequence.
-    Raises :class:`UsageError` where a size has no dimension, several values, or only one value to take.
+    The first dimension is the batch, and the second of every input in ``tokens`` (or shaped like one) the sequence;
+    others are named. Raises :class:`UsageError` where a size has no dimension, several values, or only one value to
+    take.
     """
-    asked = dynamic_option(spec)
-    if not asked:
+    asked, named = dynamic_option(spec), named_dimensions(spec)
+    if not asked and not named:
         return inputs
+    for name, labels_by_place in named.items():
+        _require_dimensions(spec, name, labels_by_place, inputs)
     token_shapes = {each.shape for each in inputs if each.name in set(tokens)}
     marked = []
     for each in inputs:
         labels = ("batch", "seq") if each.shape in token_shapes and len(each.shape) == 2 else ("batch",)
         places = {str(place): label for place, label in enumerate(labels) if label in asked}
-        marked.append(each.model_copy(update={"dynamic": places if each.shape[:1] == inputs[0].shape[:1] else {}}))
-    for label in asked:
+        own = places if each.shape[:1] == inputs[0].shape[:1] else {}
+        marked.append(each.model_copy(update={"dynamic": {**own, **named.get(each.name, {})}}))
+    for label in dict.fromkeys((*asked, *(label for places in named.values() for label in places.values()))):
         _check_dynamic(spec, label, marked)
     return tuple(marked)
+
+
+def _require_dimensions(
+    spec: ModelSpec, name: str, labels_by_place: Mapping[str, str], inputs: Iterable[InputSpec]
+) -> None:
+    shapes = {each.name: each.shape for each in inputs}
+    for place, label in labels_by_place.items():
+        if name not in shapes or int(place) >= len(shapes[name]):
+            known = ", ".join(f"{each} of {len(shape)} dimensions" for each, shape in shapes.items())
+            raise UsageError(
+                f"--dynamic {name}.{place}={label} names no dimension of {spec.source}", hint=f"its inputs are {known}"
+            )
 
 
 def _check_dynamic(spec: ModelSpec, label: str, inputs: Iterable[InputSpec]) -> None:
@@ -115,6 +131,12 @@ def _check_dynamic(spec: ModelSpec, label: str, inputs: Iterable[InputSpec]) -> 
         raise UsageError(
             f"--dynamic {label} needs one size, and the inputs of {spec.source} have {sorted(sizes)}",
             hint="give their shapes with --input so that they agree",
+        )
+    has_options = not spec.source.startswith(("py:", "the "))  # --batch and --seq are for models that partkit feeds
+    if sizes == {1} and not (has_options and label in ("batch", "seq")):
+        raise UsageError(
+            f"--dynamic lets {label} vary up to the example's size, which is 1",
+            hint="give the largest size that the plan must serve, with a larger example or --input",
         )
     if sizes == {1}:
         raise UsageError(

@@ -15,7 +15,7 @@ from partkit.data.units import format_bytes
 from partkit.errors import FormatError, UsageError
 from partkit.models.sources.archive_layout import read_member, read_members
 from partkit.models.sources.archive_program import check_outputs, check_program
-from partkit.models.sources.base import input_overrides, refuse_batch_and_seq, target
+from partkit.models.sources.base import dynamic_option, input_overrides, refuse_batch_and_seq, target
 
 if TYPE_CHECKING:
     from partkit.models.sources.loaded import LoadedModel
@@ -57,6 +57,12 @@ class ArchiveSource:
         if not zipfile.is_zipfile(path):
             raise FormatError(f"{path} isn't a pt2 archive, or it is cut short: it can't be read as a zip file")
         refuse_batch_and_seq(spec)
+        if dynamic_option(spec):
+            raise UsageError(
+                f"--dynamic {dynamic_option(spec)[0]} can't change {spec.source}: a saved program has the sizes that "
+                "vary which it was exported with",
+                hint="export it with dynamic_shapes; --dynamic INPUT.DIM=NAME gives such a size a name",
+            )
         if input_overrides(spec):
             raise UsageError(
                 f"--input can't change {spec.source}: a saved program has the shapes it was exported with",

@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import IO
 
+import sympy
 import torch
 from torch.export.graph_signature import ConstantArgument, OutputKind, OutputSpec, TensorArgument
 from torch.utils import _pytree as pytree
+from torch.utils._sympy.value_ranges import ValueRanges
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import FormatError, UsageError
-from partkit.models.sources.base import asked_dtype
+from partkit.models.sources.base import asked_dtype, named_dimensions
 from partkit.models.sources.casting import PRECISIONS, precision_of
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.signature import describe_tensor
@@ -42,7 +44,8 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     if exported.example_inputs is None:
         raise UsageError(f"{path} has no example inputs", hint="save the program as torch.export.export made it")
     args, kwargs = exported.example_inputs
-    inputs = _inputs(exported, path)
+    inputs = spec.inputs or _with_sizes(spec, exported, _inputs(exported, path))
+    _limit_sizes(exported, inputs)
     tensors = {**exported.state_dict, **{name: each for name, each in exported.constants.items() if _is_tensor(each)}}
     own = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values() if tensor.dtype in PRECISIONS}
     asked = asked_dtype(spec)
@@ -91,6 +94,63 @@ def _inputs(exported: torch.export.ExportedProgram, path: Path) -> tuple[InputSp
         for argument, leaf in zip(arguments, leaves, strict=True)
         if isinstance(argument, TensorArgument)
     )
+
+
+def _with_sizes(
+    spec: ModelSpec, exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]
+) -> tuple[InputSpec, ...]:
+    """The inputs with the sizes that the program lets vary, from 1 to its example's.
+
+    A size is named by ``--dynamic INPUT.DIM=NAME``; else the first dimension is the batch, the second of token ids the
+    sequence, and another has the input's name and its place.
+    """
+    values, named = _placeholder_values(exported), named_dimensions(spec)
+    label_by_symbol: dict[sympy.Symbol, str] = {}
+    marked = []
+    for each in inputs:
+        places: dict[str, str] = {}
+        for place, size in enumerate(values[each.name].shape):
+            if isinstance(size, int):
+                continue
+            symbol = size.node.expr
+            if not symbol.is_Symbol:
+                raise UsageError(
+                    f"{spec.source}: dimension {place} of input {each.name!r} is {symbol}, and only sizes that vary by "
+                    "themselves can be served",
+                    hint="export it with a Dim of its own for each size that varies",
+                )
+            own = _label(each, place, taken=set(label_by_symbol.values()))
+            places[str(place)] = label_by_symbol.setdefault(symbol, named.get(each.name, {}).get(str(place), own))
+        marked.append(each.model_copy(update={"dynamic": places}))
+    varying = {(each.name, place) for each in marked for place in each.dynamic}
+    for name, labels in named.items():
+        for text, label in labels.items():
+            if (name, text) not in varying:
+                raise UsageError(
+                    f"--dynamic {name}.{text}={label} names a size of {spec.source} that does not vary",
+                    hint="export it with dynamic_shapes, or leave it out",
+                )
+    return tuple(marked)
+
+
+def _label(each: InputSpec, place: int, *, taken: set[str]) -> str:
+    usual = "batch" if place == 0 else "seq" if place == 1 and each.dtype in ("int32", "int64") else ""
+    return usual if usual and usual not in taken else f"{each.name}_{place}"
+
+
+def _limit_sizes(exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]) -> None:
+    """Let the program's sizes be no larger than the inputs': what is reserved for a value is its largest size."""
+    values = _placeholder_values(exported)
+    for each in inputs:
+        for place in each.dynamic:
+            size = values[each.name].shape[int(place)]
+            assert isinstance(size, torch.SymInt), f"{each.name} of the program varies where the spec says so"
+            node = size.node
+            node.shape_env.var_to_range[node.expr] = ValueRanges(1, each.shape[int(place)])
+
+
+def _placeholder_values(exported: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
+    return {node.name: node.meta["val"] for node in exported.graph.nodes if node.op == "placeholder"}
 
 
 def _is_tensor(value: object) -> bool:

@@ -16,7 +16,7 @@ from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_tensor
 from partkit.models.sources.base import asked_dtype, input_overrides
 from partkit.models.sources.casting import cast, cast_module, precision_of
-from partkit.models.sources.default_inputs import parse_input, within_own_ranges
+from partkit.models.sources.default_inputs import mark_dynamic, parse_input, within_own_ranges
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.sources.meta_build import freeze
 from partkit.models.sources.signature import describe_tensor, named_leaves, with_own_tensors
@@ -103,7 +103,8 @@ def _fit(
             f"{spec.source} returned a module without example inputs",
             hint="return (module, args, kwargs), or give each with --input name=1x128:int64",
         )
-    return args, kwargs, inputs
+    tokens = [item.name for item in inputs if len(item.shape) == 2 and item.dtype in ("int32", "int64")]
+    return args, kwargs, inputs if spec.inputs else mark_dynamic(spec, inputs, tokens)
 
 
 def _same(wanted: InputSpec, found: InputSpec) -> bool:
