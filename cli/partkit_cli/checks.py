@@ -71,7 +71,7 @@ def require_port(port: int | None) -> None:
     """Raise where ``--port`` names a port that cannot be had, or one beside ranks that a launcher has started."""
     import socket
 
-    from partkit.ranks.fork_client import started_by_launcher
+    from partkit.ranks.launch import started_by_launcher
 
     if port is None:
         return

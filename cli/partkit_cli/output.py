@@ -97,7 +97,7 @@ class Output:
 
     def _error(self, code: int, message: str, hint: str | None) -> None:
         """The error as the one document of ``--json``, unless that is told already or rank 0's to tell."""
-        from partkit.ranks.fork_client import started_by_launcher
+        from partkit.ranks.launch import started_by_launcher
 
         is_other_rank = started_by_launcher() and os.environ["RANK"] != "0"
         if self._has_document or is_other_rank:

@@ -21,12 +21,14 @@ from torch.utils import _pytree as pytree
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
 from partkit.models.capture.export import export_program
+from partkit.models.refusals import refuse_for_archive, refuse_layouts, refuse_module, refuse_objects
 from partkit.models.sources import parse_model
 from partkit.models.sources.base import require_dynamic
 from partkit.models.sources.default_inputs import mark_dynamic
 from partkit.models.sources.loaded import LoadedModel
+from partkit.models.sources.meta_build import is_exported
 from partkit.models.sources.pt2_load import STRUCTURE_FILE
-from partkit.models.sources.signature import describe_tensor, named_leaves, with_own_tensors
+from partkit.models.sources.signature import describe_tensor, named_leaves, refuse_unlaid, with_own_tensors
 from partkit.models.structures import describe_structure, register_classes, remember_structure
 from partkit.models.weights import ModuleWeights, named_tensors
 
@@ -46,15 +48,21 @@ def archive_module(
     :class:`CaptureError` where torch.export gives up.
     """
     name = type(module).__name__
-    if module.training:
+    if module.training and not is_exported(module):
         raise UsageError(f"the {name} is in training mode", hint="call its eval() first")
+    refuse_module(f"the {name}", module)
     tensors = dict(named_tensors(module))
     if any(tensor.is_meta for tensor in tensors.values()):
-        raise UsageError(f"the {name} has parameters on the meta device", hint="give them values first")
+        raise UsageError(f"the {name} has tensors on the meta device", hint="give them values first")
     register_classes((args, dict(kwargs)), f"the {name} is fed")
+    for leaf in pytree.tree_leaves((args, dict(kwargs))):
+        refuse_unlaid("an example input", leaf)
     own_args, own_kwargs = with_own_tensors((args, dict(kwargs)))
     spec = _with_inputs(ModelSpec(source=f"the {name}"), module, own_args, own_kwargs, dynamic)
     program = export_program(LoadedModel(spec, module, own_args, own_kwargs, ModuleWeights(tensors)))
+    refuse_objects(spec.source, program)
+    refuse_for_archive(spec.source, program)
+    refuse_layouts(spec.source, program.graph)
     constants = _constant_outputs(program)
     structure = _flatten(program, own_args, own_kwargs)
     outputs = json.dumps({**describe_structure(structure), "constants": constants})

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _LARGEST_INT = 2**63 - 1
 """The largest end of a range that torch.randint takes: the largest int64 itself is never drawn."""
 
+_UNDRAWN = (torch.uint16, torch.uint32, torch.uint64)
+"""Dtypes that torch.randint does not draw in."""
+
 
 def synthetic_inputs(spec: ModelSpec, item: int) -> dict[str, torch.Tensor]:
     """The tensors of one item by input name, on CPU, a function of ``spec.seed``, the item and the specs alone.
@@ -61,7 +64,8 @@ def synthetic_tensor(spec: InputSpec, seed: int, item: int) -> torch.Tensor:
         first, end = (int(bound) for bound in spec.range or (0, 2))
         if end - first == 1:
             return torch.full(spec.shape, first, dtype=dtype)
-        return torch.randint(first, min(end, _LARGEST_INT), spec.shape, generator=generator, dtype=dtype)
+        drawn_in = torch.int64 if dtype in _UNDRAWN else dtype
+        return torch.randint(first, min(end, _LARGEST_INT), spec.shape, generator=generator, dtype=drawn_in).to(dtype)
     if spec.range is not None:
         low, high = spec.range
         return (torch.rand(spec.shape, generator=generator) * (high - low) + low).to(dtype)

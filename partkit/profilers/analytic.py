@@ -107,6 +107,8 @@ class _LargestValues:
 
 
 def _at_largest(leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor) and leaf.layout != torch.strided:
+        return torch.empty(leaf.shape, dtype=leaf.dtype, device=leaf.device)  # as if dense: no figure is of sparse ones
     if isinstance(leaf, torch.Tensor):
         shape, stride = (tuple(map(largest, numbers)) for numbers in (leaf.shape, leaf.stride()))
         return torch.empty_strided(shape, stride, dtype=leaf.dtype, device=leaf.device)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from partkit.errors import MachineError, PartkitError, RankFailedError
+from partkit.ranks.launch import started_by_launcher
 
 _START_S = 120
 _END_S = 5
@@ -56,11 +57,6 @@ def prepare() -> None:
     """Start the server, so that it imports while this process does too, unless a launcher has started the ranks."""
     if not started_by_launcher():
         _server()
-
-
-def started_by_launcher() -> bool:
-    """True where this process is a rank of someone else's launch (torchrun, Slurm)."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= set(os.environ) and "PARTKIT_STORE" not in os.environ
 
 
 class Process:

@@ -5,18 +5,25 @@ torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run PLAN
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
-from torch._C._distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 
 from partkit.data.job import RunJob
 from partkit.data.orders import Order, ReplyT, Stop
-from partkit.errors import UsageError
+from partkit.data.progress import Progress, silent
+from partkit.errors import MachineError, RankFailedError, UsageError
+from partkit.ranks.launch import Launch
 from partkit.ranks.mailbox import Mailbox, serve
 from partkit.ranks.rank import Rank, end_with_parent
+
+_TRY_S, _LOOK_S = 2, 0.2
 
 
 def is_one_host() -> bool:
@@ -51,24 +58,79 @@ class LaunchedGroup:
         self._own_rank.close()
 
 
-def join(job: RunJob) -> LaunchedGroup | None:
+def join(job: RunJob, tell: Progress = silent) -> LaunchedGroup | None:
     """Be a rank of the job: the group on rank 0; on others obey orders until the one to stop, then None.
 
-    Raises :class:`UsageError` where the launch has not as many ranks as the plan.
+    ``tell`` hears at once what the environment says and who is awaited. Raises :class:`UsageError` where the launch
+    has not as many ranks as the plan, :class:`RankFailedError` where a rank does not join in time.
     """
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if world_size != job.num_ranks:
+    launch = Launch.of_environment()
+    if launch.world_size != job.num_ranks:
         raise UsageError(
-            f"the plan needs {job.num_ranks} ranks and the launcher started {world_size}",
-            hint=f"start {job.num_ranks}, or re-plan with --stages {world_size}",
+            f"the plan needs {job.num_ranks} ranks and the launcher started {launch.world_size} ({launch.told})",
+            hint=f"start {job.num_ranks}, or re-plan with --stages {launch.world_size}{launch.or_without}",
         )
     end_with_parent()
-    store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=job.timeout_s))))
-    local_rank = int(os.environ.get("LOCAL_RANK", rank))
-    own_rank = Rank(job, rank, world_size, PrefixStore("group", store), device_index=local_rank)
+    store = _meet(launch, tell)
+    local_rank = int(os.environ.get("LOCAL_RANK", launch.rank))
+    own_rank = Rank(job, launch.rank, launch.world_size, PrefixStore("group", store), device_index=local_rank)
     orders = PrefixStore("orders", store)
-    if rank == 0:
+    if launch.rank == 0:
         return LaunchedGroup(job, own_rank, orders)
-    serve(orders, rank, own_rank.obey)
+    serve(orders, launch.rank, own_rank.obey)
     own_rank.close()
     return None
+
+
+def _meet(launch: Launch, tell: Progress) -> Store:
+    """The store of the launch, once all its ranks have come to it; who is awaited is told as it changes."""
+    deadline = time.monotonic() + launch.wait_s
+    tell(f"{launch.told}: waiting up to {launch.wait_s} s for {launch.num_others} more{launch.or_without}", 0, 1)
+    store = _open_store(launch, deadline)
+    keys = [f"joined/{rank}" for rank in range(launch.world_size)]
+    store.set(keys[launch.rank], socket.gethostname())
+    num_told = 1
+    while absent := [rank for rank, key in enumerate(keys) if not store.check([key])]:
+        if time.monotonic() > deadline:
+            raise _not_met(launch, f"rank {', '.join(map(str, absent))} of {launch.world_size}")
+        if launch.world_size - len(absent) > num_told:
+            num_told = launch.world_size - len(absent)
+            hosts = {store.get(key).decode() for rank, key in enumerate(keys) if rank not in absent}
+            awaited = ", ".join(map(str, absent))
+            tell(f"{num_told} of {launch.world_size} ranks joined (on {', '.join(sorted(hosts))}), no {awaited}", 0, 1)
+        time.sleep(_LOOK_S)
+    return store
+
+
+def _open_store(launch: Launch, deadline: float) -> Store:
+    """Rank 0's store, or the one that torchrun's agent keeps."""
+    is_host = launch.rank == 0 and not launch.has_agent_store
+    while True:
+        with contextlib.suppress(dist.DistNetworkError) if not is_host else _port_in_use(launch):
+            store = TCPStore(
+                launch.address, launch.port, is_master=is_host, wait_for_workers=False, multi_tenant=True,
+                timeout=timedelta(seconds=_TRY_S),
+            )  # fmt: skip
+            store.set_timeout(timedelta(seconds=launch.wait_s))
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            return PrefixStore(f"/worker/attempt_{attempt}", store)
+        if time.monotonic() > deadline:
+            raise _not_met(launch, "rank 0")
+
+
+@contextlib.contextmanager
+def _port_in_use(launch: Launch) -> Iterator[None]:
+    try:
+        yield
+    except dist.DistNetworkError as error:
+        raise MachineError(
+            f"rank 0 cannot listen on {launch.address}:{launch.port}: {str(error).splitlines()[0]}",
+            hint=f"set MASTER_ADDR to this host and MASTER_PORT to a free port{launch.or_without}",
+        ) from None
+
+
+def _not_met(launch: Launch, who: str) -> RankFailedError:
+    return RankFailedError(
+        f"{who} did not come to {launch.address}:{launch.port} within {launch.wait_s} s ({launch.told})",
+        hint=f"start all {launch.world_size} ranks with the same MASTER_ADDR and MASTER_PORT{launch.or_without}",
+    )

@@ -17,8 +17,8 @@ from partkit.data.progress import Progress, silent
 from partkit.data.replies import Loaded
 from partkit.data.result import RunResult
 from partkit.machine.environment import describe_environment, describe_gpus
-from partkit.ranks.fork_client import started_by_launcher
 from partkit.ranks.group import RankGroup, Ranks
+from partkit.ranks.launch import left_over, started_by_launcher
 from partkit.ranks.launched import is_one_host, join
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, judged, make_reference, worse_of
@@ -37,12 +37,14 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
     if started_by_launcher():
-        group = join(job)
+        group = join(job, tell)
         if group is None:
             return None
         result = _drive(group, plan, options, tell, can_check=is_one_host())
         group.stop()
         return result
+    if (note := left_over()) is not None:
+        tell(note, 0, 4)
     with RankGroup(job, port=options.port) as own:
         return _drive(own, plan, options, tell, can_check=True)
 

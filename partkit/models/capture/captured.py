@@ -104,10 +104,12 @@ def module_path(node: fx.Node) -> str:
 
 
 def has_known_shape(node: fx.Node) -> bool:
-    """False for a value that is a plain number or has a dimension known only once the model runs."""
+    """False for a value that is a plain number, sparse, or has a dimension known only once the model runs."""
     leaves = pytree.tree_leaves(node.meta.get("val"))
     return all(
-        isinstance(leaf, torch.Tensor) and not any(free_unbacked_symbols(size) for size in leaf.shape)
+        isinstance(leaf, torch.Tensor)
+        and leaf.layout == torch.strided
+        and not any(free_unbacked_symbols(size) for size in leaf.shape)
         for leaf in leaves
     )
 

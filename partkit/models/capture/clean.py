@@ -17,7 +17,10 @@ aten = torch.ops.aten
 _DROPOUTS = {aten.dropout.default: 2, aten.feature_dropout.default: 2, aten.alpha_dropout.default: 2}
 """Dropout operations with the position of their ``train`` argument."""
 
-_IDENTITIES = {aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default, aten.contiguous.default}
+_IDENTITIES = {
+    *(aten.detach.default, aten.detach_.default, aten.alias.default),
+    *(aten.lift_fresh_copy.default, aten.contiguous.default),
+}
 _CASTS = {aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten._to_copy.default}
 _CHECK_PREFIXES = ("aten::_assert", "aten::sym_constrain_range")
 

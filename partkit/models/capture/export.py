@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from partkit.models.capture.clean import clean
 from partkit.models.capture.failure import capture_error
 from partkit.models.capture.ranges import narrowed_inputs
 from partkit.models.capture.sizes import bind_sizes, dynamic_shapes
+from partkit.models.refusals import refuse_layouts, refuse_module, refuse_objects
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.structures import registering_outputs
 from partkit.models.weights import canonical_names
@@ -35,16 +36,15 @@ from partkit.models.weights import canonical_names
 
 def capture(loaded: LoadedModel) -> Capture:
     """Export a model and clean the graph. Raises :class:`CaptureError` where torch.export gives up."""
-    with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
-        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        # any nn.LSTM or nn.GRU, and features that a forward hook collects
-        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
+    with _without_torchs_warnings():
         program = loaded.exported if loaded.exported is not None else _export(loaded)
-        if _mutates(program):
-            program = program.run_decompositions({})
+        refuse_objects(loaded.spec.source, program)
+        if _mutates(program) or _depends_on_context(program):
+            program = _decomposed(program, loaded)
     _refuse_state(program)
     canonical = canonical_names(loaded.module) if loaded.module is not None else {}
-    graph, names, submodules = _unlift(program, canonical)
+    graph, names, submodules = _unlift(program, canonical, [item.name for item in loaded.spec.inputs])
+    refuse_layouts(loaded.spec.source, graph)
     symbols = bind_sizes(graph, loaded.spec)
     values = {name: tensor for name, tensor in _real_values(program, canonical).items() if name in names}
     out_spec = program.call_spec.out_spec
@@ -66,7 +66,18 @@ def capture(loaded: LoadedModel) -> Capture:
 
 def export_program(loaded: LoadedModel) -> ExportedProgram:
     """The model's exported program as torch.export gives it. Raises :class:`CaptureError`."""
-    return _export(loaded)
+    with _without_torchs_warnings():
+        program = _export(loaded)
+        return _decomposed(program, loaded) if _depends_on_context(program) else program
+
+
+@contextlib.contextmanager
+def _without_torchs_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():  # torch copies its own tree specs in a way that it deprecates itself
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        # any nn.LSTM or nn.GRU, and features that a forward hook collects
+        warnings.filterwarnings("ignore", message="The tensor attributes? .* assigned during export")
+        yield
 
 
 # --- export -----------------------------------------------------------------------------------------------
@@ -75,6 +86,7 @@ def export_program(loaded: LoadedModel) -> ExportedProgram:
 def _export(loaded: LoadedModel) -> ExportedProgram:
     module = loaded.module
     assert module is not None
+    refuse_module(loaded.spec.source, module)
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
 
     def fake(leaf: object) -> object:
@@ -92,7 +104,7 @@ def _export(loaded: LoadedModel) -> ExportedProgram:
         except CaptureError:
             raise
         except Exception as error:
-            raise capture_error(loaded.spec, error) from error
+            raise capture_error(loaded.spec, error, module) from error
 
 
 @contextlib.contextmanager
@@ -127,12 +139,33 @@ def _fake_parameters(module: torch.nn.Module, mode: FakeTensorMode) -> Iterator[
             owner[name] = parameter
 
 
+def _decomposed(program: ExportedProgram, loaded: LoadedModel) -> ExportedProgram:
+    """The program without writes in place and without contexts: what vmap and autocast do is in its operations."""
+    try:
+        decomposed: ExportedProgram = program.run_decompositions({})
+    except Exception as error:  # torch may raise anything where it meets what it did not expect
+        raise capture_error(loaded.spec, error, loaded.module) from error
+    return decomposed
+
+
 def _mutates(program: ExportedProgram) -> bool:
     return any(
-        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+        isinstance(node.target, torch._ops.OpOverload)
+        and node.target._schema.is_mutable
+        and node.target is not torch.ops.aten.detach_.default  # torch.tensor in forward leaves it: nothing is written
         for graph_module in program.graph_module.modules()
         if isinstance(graph_module, fx.GraphModule)
         for node in graph_module.graph.nodes
+    )
+
+
+def _depends_on_context(program: ExportedProgram) -> bool:
+    """True for operations that mean something else outside of what they were called in: vmap, an enabled autocast."""
+    return any(
+        getattr(node.target, "__module__", "").startswith("torch._functorch")
+        or (node.target is torch.ops.higher_order.wrap_with_autocast and bool(node.args[2]))
+        for node in program.graph.nodes
+        if node.op == "call_function"
     )
 
 
@@ -150,9 +183,13 @@ def _refuse_state(program: ExportedProgram) -> None:
 
 
 def _unlift(
-    program: ExportedProgram, canonical: Mapping[str, str]
+    program: ExportedProgram, canonical: Mapping[str, str], inputs: Iterable[str]
 ) -> tuple[fx.Graph, set[str], dict[str, torch.nn.Module]]:
-    """Copy the exported graph with parameters, buffers and constants as get_attr nodes by name."""
+    """Copy the exported graph with parameters, buffers and constants as get_attr nodes by name.
+
+    ``inputs`` names the model's tensors: decomposing gives a saved program's inputs other names.
+    """
+    names = iter(inputs)
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
@@ -169,8 +206,9 @@ def _unlift(
                 continue
             if isinstance(spec.arg, ConstantArgument):
                 continue  # None or a plain number, which the graph holds as a constant wherever it is used
-            copies[node] = graph.placeholder(node.name)
-            copies[node].name = node.name  # fx renames what is a Python builtin, as nn.Sequential's "input"
+            name = next(names, node.name)
+            copies[node] = graph.placeholder(name)
+            copies[node].name = name  # fx renames what is a Python builtin, as nn.Sequential's "input"
             copies[node].meta = dict(node.meta)
         elif node.op == "output":
             graph.output(tuple(_user_outputs(program, node, copies)))

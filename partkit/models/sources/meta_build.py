@@ -43,7 +43,14 @@ def move_to_meta(module: nn.Module) -> nn.Module:
 
 def freeze(module: nn.Module) -> nn.Module:
     """Eval mode and no gradients, in place."""
-    return module.eval().requires_grad_(False)
+    if not is_exported(module):
+        module.eval()
+    return module.requires_grad_(False)
+
+
+def is_exported(module: nn.Module) -> bool:
+    """True for the module of an exported program: it has one mode, and its own ``eval`` raises."""
+    return "eval" in vars(module)
 
 
 def _on_meta(parameter: nn.Parameter) -> nn.Parameter:

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_tensor
+from partkit.models.refusals import refuse_script
 from partkit.models.sources.base import asked_dtype, input_overrides
 from partkit.models.sources.casting import cast, cast_module, precision_of
 from partkit.models.sources.default_inputs import mark_dynamic, parse_input, within_own_ranges
@@ -54,8 +56,30 @@ def _make(spec: ModelSpec, factory: Callable[[], Any]) -> tuple[nn.Module, Call]
     except Exception as error:  # the user's code may raise anything
         raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
     module, call = _split(spec, made)
+    refuse_script(spec.source, module)
+    _initialise_lazy(spec, module, call)
     asked = asked_dtype(spec)
     return freeze(module if asked is None else cast_module(module, getattr(torch, asked))), call
+
+
+def _initialise_lazy(spec: ModelSpec, module: nn.Module, call: Call) -> None:
+    """Run a module with lazy parts once, in place: only then they have parameters. Others with none are refused."""
+    if any(is_lazy(tensor) for _, tensor in named_tensors(module)):
+        args, kwargs = call
+        with torch.no_grad():
+            try:
+                module.eval()(*args, **kwargs)
+            except Exception as error:  # the user's code may raise anything
+                raise UsageError(
+                    f"{spec.source} has lazy modules, and its first call raised {type(error).__name__}: {error}",
+                    hint="return example inputs that forward takes",
+                ) from error
+    for name, buffer in module.named_buffers():
+        if buffer.is_meta:
+            raise UsageError(
+                f"{spec.source} has its buffer {name!r} on the meta device, where it has no value",
+                hint="make buffers on the CPU: parameters alone may be on meta",
+            )
 
 
 def _split(spec: ModelSpec, made: object) -> tuple[nn.Module, Call]:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from partkit.data.model import InputSpec
+from partkit.errors import UsageError
 
 
 def named_leaves(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -38,11 +39,26 @@ def named_leaves(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, An
 
 def describe_tensor(name: str, tensor: torch.Tensor) -> InputSpec:
     """The spec of an example tensor; integers keep the example's range, so that indices stay valid."""
+    refuse_unlaid(f"input {name!r}", tensor)
     dtype = str(tensor.dtype).removeprefix("torch.")
     span = None
     if tensor.numel() and dtype != "bool" and not (tensor.is_floating_point() or tensor.is_complex()):
-        span = (int(tensor.min()), int(tensor.max()) + 1)
+        wide = tensor.to(torch.int64)  # few operations know uint16 and its like
+        span = (int(wide.min()), int(wide.max()) + 1)
     return InputSpec(name=name, shape=tuple(tensor.shape), dtype=dtype, range=span)
+
+
+def refuse_unlaid(what: str, leaf: object) -> None:
+    """Raise :class:`UsageError` for an input without strides or values, for which no slot can be made."""
+    if not isinstance(leaf, torch.Tensor):
+        return
+    if leaf.is_nested:
+        raise UsageError(f"{what} is a nested tensor", hint="pad it, or feed its values and offsets as two inputs")
+    if leaf.layout != torch.strided:
+        layout = str(leaf.layout).removeprefix("torch.")
+        raise UsageError(f"{what} is {layout}", hint="feed its to_dense(), or its indices and values as two inputs")
+    if leaf.is_meta:
+        raise UsageError(f"{what} is on the meta device", hint="give it values: they are item 0 of the inputs")
 
 
 def with_own_tensors(tree: Any) -> Any:
