@@ -28,7 +28,13 @@ def is_file(model: str) -> bool:
 
 
 def profile_of(
-    model: str, options: ModelOptions, machine: MachineOptions, output: Output, *, analytic: str | None = None
+    model: str,
+    options: ModelOptions,
+    machine: MachineOptions,
+    output: Output,
+    *,
+    analytic: str | None = None,
+    refresh: bool = False,
 ) -> Profile:
     """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``.
 
@@ -42,6 +48,8 @@ def profile_of(
                 f"--analytic cannot change the profile in {model}", hint="leave it out, or name the model instead"
             )
 
+        if refresh:
+            raise UsageError(f"--refresh cannot measure the file {model} anew", hint="leave it out, or name the model")
         refuse(options, model, "profile")
         return Profile.load(model)
     spec = options.spec(model)
@@ -53,7 +61,12 @@ def profile_of(
 
     with output.progress() as progress:
         return profile_model(
-            spec, device=machine.device.value, threads=machine.threads, analytic=analytic, progress=progress
+            spec,
+            device=machine.device.value,
+            threads=machine.threads,
+            analytic=analytic,
+            refresh=refresh,
+            progress=progress,
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,7 @@ def profile_model(
     if request is not None and not refresh:
         known = find_kept(Profile, request)
         if known is not None and _is_of(known, spec):
+            tell(_kept_words(known), 0, 0)
             return known
     profile = _measured_profile(job, tell)
     keep_profile(profile)
@@ -79,6 +82,7 @@ def profile_model(
 
 def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
     tell(f"Capturing {job.model.source}", 0, 0)
+    when = {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "load": round(os.getloadavg()[0], 2)}
     with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         path, progress = Path(folder) / "profile.json", ProgressFile(Path(folder) / "progress")
         group.call(CaptureModel())
@@ -91,7 +95,20 @@ def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
         order = ProfileModel(path=str(path), progress=f"{folder}/progress")
         (told,) = group.call(order, while_waiting=tell_nodes)
         tell("Profiling nodes", told.num_nodes, told.num_nodes)
-        return Profile.load(path)
+        profile = Profile.load(path)
+    return profile.model_copy(update={"provenance": {**profile.provenance, **when}})
+
+
+def _kept_words(profile: Profile) -> str:
+    """How old a kept profile is, and how busy the machine was: a busy hour's times are no other hour's."""
+    measured, load = profile.provenance.get("measured"), profile.provenance.get("load")
+    if not isinstance(measured, str) or not isinstance(load, int | float):
+        return "Using a kept profile of unknown age; --refresh measures anew"
+    age_s = (datetime.now(UTC) - datetime.fromisoformat(measured)).total_seconds()
+    minutes, hours, days = (round(age_s / unit_s) for unit_s in (60, 3600, 86_400))
+    age = f"{minutes} min" if minutes < 90 else f"{hours} h" if hours < 48 else f"{days} days"
+    cores = profile.provenance.get("cores")
+    return f"Using the profile kept {age} ago, at load {load:.1f} of {cores} cores; --refresh measures anew"
 
 
 def _dynamic_texts(dynamic: Sequence[str] | Mapping[str, Mapping[int, str]]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def test_options_reach_the_library(partkit, library):
             "trust_remote_code": True,
         },
     )
-    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "analytic": None}
+    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "analytic": None, "refresh": False}
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
@@ -121,7 +121,12 @@ def test_model_options_beside_a_profile_file_are_refused(partkit, library):
 
 def test_analytic_times_need_no_device_but_a_cluster_to_plan_for(partkit, library, monkeypatch):
     assert partkit("plan", "bert-tiny", "--analytic", "h100", "--cluster", "box").code == 0
-    assert library.asked["profile_model"][1] == {"device": "auto", "threads": None, "analytic": "h100"}
+    assert library.asked["profile_model"][1] == {
+        "device": "auto",
+        "threads": None,
+        "analytic": "h100",
+        "refresh": False,
+    }
     path = str(GOLDEN / "profile.v1.json")
     assert partkit("plan", path, "--analytic", "h100", "-q").err == (
         f"partkit: --analytic cannot change the profile in {path}; leave it out, or name the model instead\n"
@@ -184,6 +189,15 @@ def test_measure_runs_the_stages_and_says_where_the_rounds_did_not_settle(partki
     assert (profile, cluster, request.planner) == (library.profile, library.cluster, "auto")
     assert options == RunOptions(seconds=1.0, check=False, threads=1, allow_code=True)
     assert Plan.load("plans/bert-tiny2.json").stages == library.plan.stages
+
+
+def test_a_kept_profile_is_measured_anew_where_that_is_asked_for(partkit, library):
+    partkit("plan", "bert-tiny", "--refresh", "-q")
+    assert library.asked["profile_model"][1]["refresh"]
+    path = str(GOLDEN / "profile.v1.json")
+    assert partkit("plan", path, "--refresh", "-q").err == (
+        f"partkit: --refresh cannot measure the file {path} anew; leave it out, or name the model\n"
+    )
 
 
 def test_fewer_stages_than_were_asked_for_are_told_and_the_file_is_named_as_asked(partkit, library):

@@ -34,6 +34,7 @@ def plan(
     measure: Annotated[
         bool, typer.Option("--measure", help="Run the stages, correct the node times, plan again; up to 3 rounds.")
     ] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Measure again instead of using a kept profile.")] = False,
     analytic: Annotated[str | None, ANALYTIC] = None,
     path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: plans/<model><stages>.json.")
@@ -61,7 +62,7 @@ def plan(
     if path is not None:
         (require_folder if pareto else require_place)(path)
     require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
-    profile = profile_of(model, building, machine, output, analytic=analytic)
+    profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)
         return
