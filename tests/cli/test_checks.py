@@ -12,6 +12,7 @@ import time
 import pytest
 
 from partkit.errors import MachineError, UsageError
+from partkit.executors import EXECUTORS
 from partkit_cli.checks import require_port
 
 from .conftest import GOLDEN
@@ -122,9 +123,7 @@ CHECKED = [
     (
         "compare bert-tiny --with single,fastest",
         2,
-        "there is no executor 'fastest'; choose from single, single-graph, "
-        "replicas, pipeline, pipeline-nccl, split, dispatch, fsdp, fsdp-replicated, fsdp1, deepspeed, "
-        "deepspeed-inject, tp, accelerate, torch-pipelining",
+        f"there is no executor 'fastest'; choose from {', '.join(EXECUTORS)}",
     ),
     (
         f"compare {PLAN} --with mine:Own",
