@@ -78,14 +78,20 @@ class Bench:
         """Why a result is missing, by name."""
 
     def profiles(
-        self, specs: Mapping[str, ModelSpec], device: DeviceType, meanwhile: Callable[[], object] = lambda: None
+        self,
+        specs: Mapping[str, ModelSpec],
+        device: DeviceType,
+        meanwhile: Callable[[], object] = lambda: None,
+        *,
+        allow_code: bool = False,
     ) -> dict[str, Profile]:
         """Profiles of models on the first device, by name; ``meanwhile`` is called while they are captured."""
         with contextlib.ExitStack() as stack:
             waiting: list[tuple[str, RankGroup[ProfileJob], Posted[Done]]] = []
             for name, spec in specs.items():
                 if not self._path(name).exists():
-                    group = stack.enter_context(RankGroup(ProfileJob(model=spec, device=device)))
+                    job = ProfileJob(model=spec, device=device, allow_code=allow_code)
+                    group = stack.enter_context(RankGroup(job))
                     waiting.append((name, group, group.post(CaptureModel())))
             meanwhile()
             for name, group, order in waiting:

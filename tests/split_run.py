@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import fx
 from torch.utils import _pytree as pytree
 
 from partkit.data.profile import Profile, ProfiledDevice
@@ -14,15 +15,9 @@ from partkit.models.capture import Capture
 from partkit.models.of_job import tensor_reader
 from partkit.models.sources.loaded import LoadedModel
 from partkit.profilers.assemble import assemble
-from partkit.stages.cut import Computed, StageGraph, ValueSpec, cut
+from partkit.stages.cut import Computed, StageGraph, cut
 from partkit.stages.materialise import materialise
 from partkit.transport.buffers import SlotBuffer
-
-
-def received(value: ValueSpec, tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as an edge's buffer would hold it."""
-    buffer = SlotBuffer([value], torch.device("cpu")).tensors[0]
-    return buffer.copy_(tensor)
 
 
 def profile_of(captured: Capture) -> Profile:
@@ -54,9 +49,17 @@ def _shared_reader(loaded: LoadedModel, captured: Capture) -> Callable[[str], to
 
 
 def run_stages(
-    loaded: LoadedModel, captured: Capture, stages: tuple[StageGraph, ...], sizes: Mapping[str, int] | None = None
+    loaded: LoadedModel,
+    captured: Capture,
+    stages: tuple[StageGraph, ...],
+    sizes: Mapping[str, int] | None = None,
+    *,
+    around: Callable[[fx.GraphModule], Callable[..., Any]] = lambda module: module,
 ) -> list[Any]:
-    """The model's output leaves through its stages, made for ``sizes`` where those vary."""
+    """The model's output leaves through its stages, made for ``sizes`` where those vary.
+
+    ``around`` makes what runs of each stage's module.
+    """
     read = _shared_reader(loaded, captured)
     flat = [leaf for leaf in pytree.tree_leaves((loaded.args, loaded.kwargs)) if isinstance(leaf, torch.Tensor)]
     inputs = dict(zip([spec.name for spec in captured.spec.inputs], flat, strict=True))
@@ -64,10 +67,12 @@ def run_stages(
     leaves: list[Any] = []
     for stage in stages:
         stage = stage.at(sizes or captured.spec.sizes)
-        module = materialise(stage, captured, read, torch.device("cpu"), sizes=sizes)
+        module = around(materialise(stage, captured, read, torch.device("cpu"), sizes=sizes))
         fed = [inputs[name] for name in stage.model_inputs]
         for source, values in stage.receives.items():
-            fed += [received(value, crossing[source, stage.index, value.name]) for value in values]
+            buffer = SlotBuffer(values, torch.device("cpu"))
+            for value, slot in zip(values, buffer.tensors, strict=True):
+                fed.append(slot.copy_(crossing[source, stage.index, value.name]))
         with torch.inference_mode():
             given = dict(zip(stage.gives, module(*fed), strict=True))
         for target, values in stage.sends.items():

@@ -46,9 +46,11 @@ def test_outputs_are_read_before_another_slot_overwrites_them() -> None:
     assert result.check.passed is True
 
 
-@pytest.mark.parametrize("executor", ["pipeline", "split"])
-def test_values_that_skip_stages_on_gpus_in_turn(executor: str) -> None:
+@pytest.mark.parametrize("num_slots", [1, 2])
+@pytest.mark.parametrize("executor", ["pipeline", "pipeline-nccl", "split"])
+def test_values_that_skip_stages_on_gpus_in_turn(executor: str, num_slots: int) -> None:
     plan = plan_of(SKIPS, 4, executor=executor)
+    plan = plan.model_copy(update={"constraints": plan.constraints.model_copy(update={"num_slots": num_slots})})
     stages = tuple(stage.model_copy(update={"devices": (stage.index % 2,)}) for stage in plan.stages)
     result = run_plan(plan.model_copy(update={"stages": stages}), OPTIONS)
     assert result is not None
@@ -73,3 +75,25 @@ def test_links_are_measured_and_a_profile_too() -> None:
     cluster = machine_cluster(2, device="cuda", refresh=True)
     assert all(1e9 < link.bytes_per_s < 1e12 and 0 < link.latency_s < 1e-3 for link in cluster.links)
     assert profile_model("bert-tiny", device="cuda", refresh=True).device.type == "cuda"
+
+
+@pytest.mark.parametrize(
+    "name", ["transformer_layer", "sequence_to_sequence", "attention_in_a_convolution_net", "views_of_every_kind"]
+)
+def test_kernels_that_give_their_results_in_other_memory_orders(name: str) -> None:
+    result = run_plan(plan_of(f"py:tests.layout_models:{name}", 2), OPTIONS)
+    assert result is not None
+    assert result.check.passed is True
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "split"])
+def test_a_stage_that_no_cuda_graph_can_hold_runs_without_one_and_says_so(executor: str) -> None:
+    source = "py:tests.layout_models:kernel_that_waits"
+    profile = profile_model(source, device="cuda", refresh=True)
+    assert all(node.time_s > 0 for node in profile.nodes if node.op.startswith("partkit_tests"))
+    result = run_plan(plan_of(source, 2, executor=executor), OPTIONS)
+    assert result is not None
+    assert result.check.passed is True
+    told = [note for note in result.notes if "without a CUDA graph" in note]
+    assert len(told) == 1
+    assert told[0].endswith("(node scaled_by_its_largest)")

@@ -21,6 +21,9 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from partkit.machine.clock import stream_s
+from partkit.machine.cuda_graph import NotCapturableError, capture_graph
+
 _CPU_BUDGET_S = 4.0
 _CPU_MIN_PASSES = 5
 _CPU_MAX_PASSES = 200
@@ -62,8 +65,9 @@ class NodeTimer:
         """Time a window; ``as_run`` is it in the form that stages will have (compiled, say): the scale is of that."""
         run = module if as_run is None else as_run  # a compiled module has no truth value
         if self._on_cuda:
-            whole_cuda_s(run, inputs)  # brings clocks and caches to what they are in a run
-            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature, self._done)
+            can_capture = _whole_cuda_s(run, inputs)[1]  # brings clocks and caches to what they are in a run
+            node_s = _node_replay_s if can_capture else _launched_s
+            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature, self._done, node_s)
             self._whole_s += whole_cuda_s(run, inputs)
         else:
             self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s, self._done)
@@ -96,9 +100,17 @@ def whole_cpu_s(
 
 
 def whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> float:
-    """Seconds of one replay of the whole call as a CUDA graph."""
+    """Seconds of one replay of the whole call as a CUDA graph; of one call after the other where none can hold it."""
+    return _whole_cuda_s(module, inputs)[0]
+
+
+def _whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) -> tuple[float, bool]:
+    """Seconds of the whole call, and whether a CUDA graph can hold it."""
     with torch.inference_mode():
-        return _replay_s(lambda: module(*inputs), copies=1, warm_s=_WARM_S, replays=_WHOLE_REPLAYS)
+        try:
+            return _replay_s(lambda: module(*inputs), copies=1, warm_s=_WARM_S, replays=_WHOLE_REPLAYS), True
+        except NotCapturableError:
+            return stream_s(lambda: module(*inputs), torch.cuda.current_stream()), False
 
 
 # --- CPU ----------------------------------------------------------------------------------------------------
@@ -164,8 +176,10 @@ def _time_on_cuda(
     inputs: Sequence[torch.Tensor],
     seconds_by_signature: dict[str, float],
     tell: Callable[[float], None],
+    node_s: Callable[[Callable[[], Any]], float],
 ) -> dict[str, float]:
-    """Time each distinct operation (function, shapes, strides, constants) once; equal ones share the figure."""
+    """Time each distinct operation (function, shapes, strides, constants) once by ``node_s``; equal ones share the
+    figure."""
     times: dict[str, float] = {}
     passes = _NodePasses(module)
 
@@ -173,7 +187,7 @@ def _time_on_cuda(
         value = call()
         signature = _signature(node, call)
         if signature not in seconds_by_signature:
-            seconds_by_signature[signature] = _node_replay_s(call)
+            seconds_by_signature[signature] = node_s(call)
         times[node.name] = seconds_by_signature[signature]
         tell(len(times))
         return value
@@ -192,11 +206,11 @@ def _signature(node: fx.Node, call: functools.partial[Any]) -> str:
 
 
 def _node_replay_s(call: Callable[[], Any]) -> float:
+    """Seconds of a node as stages will run it, in a graph."""
     try:
         return _replay_s(call, copies=_CUDA_COPIES)
-    except RuntimeError:  # an operation that synchronises cannot be captured: its eager time is what it costs
-        torch.cuda.synchronize()
-        return _eager_s(call)
+    except NotCapturableError:  # an operation that waits for the device: its eager time is what it costs
+        return _launched_s(call)
 
 
 def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, replays: int = 1) -> float:
@@ -207,8 +221,8 @@ def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, repl
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The CUDA Graph is empty")  # a view launches nothing
-        with torch.cuda.graph(graph, stream=_stream_of_caller()):
-            kept = [call() for _ in range(copies)]
+        kept: list[Any] = []
+        capture_graph(graph, lambda: kept.extend(call() for _ in range(copies)), stream=_stream_of_caller())
     begin = time.perf_counter()
     graph.replay()
     while time.perf_counter() - begin < warm_s:
@@ -223,7 +237,6 @@ def _replay_s(call: Callable[[], Any], *, copies: int, warm_s: float = 0.0, repl
         end.record()
         end.synchronize()
         samples.append(start.elapsed_time(end) / 1e3 / copies / replays)
-    del kept
     return float(statistics.median(samples))
 
 
@@ -233,12 +246,14 @@ def _stream_of_caller() -> torch.cuda.Stream | None:
     return None if stream == torch.cuda.default_stream() else stream
 
 
-def _eager_s(call: Callable[[], Any]) -> float:
+def _launched_s(call: Callable[[], Any]) -> float:
+    """Seconds of one call of many, launched one after the other: the longer of its kernels and their launch."""
     samples = []
     for _ in range(_CUDA_SAMPLES):
         torch.cuda.synchronize()
         begin = time.perf_counter()
-        call()
+        for _ in range(_CUDA_COPIES):
+            call()
         torch.cuda.synchronize()
-        samples.append(time.perf_counter() - begin)
+        samples.append((time.perf_counter() - begin) / _CUDA_COPIES)
     return statistics.median(samples)

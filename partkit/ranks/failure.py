@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import linecache
 import re
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from partkit.errors import (
@@ -21,6 +21,12 @@ from partkit.errors import (
     RefusedByRankError,
     UnsupportedError,
 )
+from partkit.stages.fault import node_in
+
+_OUT_OF_MEMORY = r"out of memory|failed to cuda \w*alloc|can(not|'t) allocate memory|not enough memory|_ALLOC_FAILED"
+_NO_REASON = r"unhandled (cuda|system) error|NOT_INITIALIZED|INTERNAL_ERROR|CUDNN_STATUS_EXECUTION_FAILED"
+_FULL_BYTES = 1 << 30
+"""NCCL's buffers for a communicator of a few ranks, or a context of a library, take hundreds of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +49,20 @@ def failure_of(error: BaseException, rank: int) -> Failure:
     """The failure of a rank that ``error`` ended; names the graph node where there is one."""
     text = str(error).strip().splitlines()
     first = text[0] if text else type(error).__name__
-    is_consequence = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
+    is_out_of_memory = ran_out_of_memory(error)
+    lost_a_peer = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
+    is_consequence = lost_a_peer and not is_out_of_memory
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
         is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
         return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
-    node = _node_in(error)
+    node = node_in(error)
     where = f" at node {node}" if node else ""
     return Failure(
         rank,
         f"{type(error).__name__}: {first}{where}",
         time.time(),
         is_consequence,
-        is_out_of_memory="out of memory" in first,
+        is_out_of_memory=is_out_of_memory,
     )
 
 
@@ -78,11 +86,32 @@ def read_failures(log_dir: Path) -> list[Failure]:
     return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
 
 
-def _node_in(error: BaseException) -> str | None:
-    """The graph node whose generated line raised."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.startswith("<eval_with_key>"):
-            line = frame.line or linecache.getline(frame.filename, frame.lineno or 0)
-            match = re.match(r"\s*(\w+)\s*=", line)
-            return match.group(1) if match else None
-    return None
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, a device's or the host's, ran out: libraries that allocate for themselves say so in many words.
+
+    NCCL, cuBLAS and others may give no reason at all ("unhandled cuda error"): where the device is full, that is it.
+    """
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(each, MemoryError | torch.OutOfMemoryError) for each in causes):
+        return True
+    if any(isinstance(each, OSError) and each.errno == errno.ENOMEM for each in causes):
+        return True
+    texts = [str(each) for each in causes]
+    if any(re.search(_OUT_OF_MEMORY, text, re.IGNORECASE) for text in texts):
+        return True
+    return any(re.search(_NO_REASON, text, re.IGNORECASE) for text in texts) and _is_device_full()
+
+
+def _is_device_full() -> bool:
+    """Whether this process's CUDA device has next to no memory left."""
+    if not torch.cuda.is_initialized():
+        return False
+    try:
+        free_bytes, _ = torch.cuda.mem_get_info()
+    except RuntimeError:  # the fault broke the context
+        return False
+    return free_bytes < _FULL_BYTES

@@ -22,6 +22,7 @@ from torch import fx
 from partkit.data.plan import Plan
 from partkit.errors import MismatchError
 from partkit.models.capture import Capture, has_known_shape, is_repeatable
+from partkit.models.capture.layouts import rely_on_no_order
 from partkit.models.capture.sizes import Symbols, concrete
 
 
@@ -277,6 +278,12 @@ class _StageBuilder:
         nodes = self.captured.nodes
         gives: dict[str, fx.Node] = {name: self.copies[nodes[name]] for name in names}
         self.graph.output(tuple(gives.values()))
+        free = {copy.name for node, copy in self.copies.items() if node.name in self.captured.free}
+        constant = free | {copy.name for node, copy in self.copies.items() if node.op == "get_attr"}
+        for added in rely_on_no_order(self.graph):
+            if all(operand.name in constant for operand in added.all_input_nodes):
+                free.add(added.name)
+                constant.add(added.name)
         self.graph.lint()
         return StageGraph(
             index=self.index,
@@ -287,6 +294,6 @@ class _StageBuilder:
             receives=receives,
             sends=sends,
             leaves=self.leaves,
-            free=frozenset(copy.name for node, copy in self.copies.items() if node.name in self.captured.free),
+            free=frozenset(free),
             symbols=self.captured.symbols,
         )

@@ -11,6 +11,7 @@ from torch import fx
 from partkit.models.capture import Capture
 from partkit.models.capture.clean import drop_mask, hides_nothing, mask_of
 from partkit.models.capture.sizes import item_size
+from partkit.models.program import on_device
 from partkit.stages.cut import StageGraph
 from partkit.stages.load_tensors import Read, load_tensors
 
@@ -40,7 +41,8 @@ def materialise(
         mask = mask_of(node)
         copies[node] = graph.node_copy(node, lambda n: copies[n])
         if node.op == "call_function":
-            copies[node].args, copies[node].kwargs = _on(device, copies[node].args), _on(device, copies[node].kwargs)
+            copies[node].args = on_device(device, copies[node].args)
+            copies[node].kwargs = on_device(device, copies[node].kwargs)
         if captured.symbols and mask in folded and hides_nothing(folded[mask]):
             drop_mask(copies[node])
     return fx.GraphModule(values, graph, class_name=f"Stage{stage.index}")
@@ -67,7 +69,7 @@ def _fold(
                 folded[node] = sizes[str(node.args[0])]
             elif node.name in stage.free:
                 args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: folded[n])
-                folded[node] = node.target(*_on(device, args), **_on(device, kwargs))
+                folded[node] = node.target(*on_device(device, args), **on_device(device, kwargs))
     return folded
 
 
@@ -78,8 +80,3 @@ def _held(graph: fx.Graph, values: dict[str, Any], name: str, value: Any) -> Any
     attribute = f"held_{len(values)}"
     values[attribute] = value
     return graph.create_node("get_attr", attribute, name=name)
-
-
-def _on(device: torch.device, arguments: Any) -> Any:
-    """The same arguments with every device named in them replaced: graphs are captured for the CPU."""
-    return fx.node.map_aggregate(arguments, lambda leaf: device if isinstance(leaf, torch.device) else leaf)

@@ -103,17 +103,39 @@ class CopyReceiver:
         self._queue, self._flags, self._landings = queue, flags, landings
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
-        """Let the sender fill the slot, or fetch what it left in the landing."""
-        queue, flags = self._queue, self._flags[slot]
-        queue.follow(after)
+        """Let the sender fill the slot; what it left in the landing is fetched when it is waited for."""
         if self._landings is None:
-            queue.give(flags.free)
+            self._queue.follow(after)
+            self._queue.give(self._flags[slot].free)
+        return _Arrival(self, slot, data, after)
+
+    def take(self, slot: int, data: torch.Tensor, after: Event | None) -> None:
+        """Order what follows behind the slot's arrival.
+
+        Only now: an earlier wait for it would hold up whatever shares the stream's hardware queue, perhaps just the
+        work of this rank that the sender is waiting for.
+        """
+        queue, flags = self._queue, self._flags[slot]
+        if self._landings is None:
             queue.take(flags.arrived)
         else:
+            queue.follow(after)
             queue.take(flags.arrived)
             queue.copy(data.data_ptr(), self._landings[slot], data.numel())
             queue.give(flags.free)
-        return queue.done(slot)
+        queue.done(slot).wait()
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    receiver: CopyReceiver
+    slot: int
+    data: torch.Tensor
+    after: Event | None
+
+    def wait(self) -> None:
+        """Order what follows behind it."""
+        self.receiver.take(self.slot, self.data, self.after)
 
 
 class CopySender:

@@ -1,7 +1,8 @@
 """A channel inside one process: a copy between stages that the same rank hosts, on one device or two.
 
-What is sent waits for a receiver to have asked, as with messages between ranks. On the CPU each stage has a
-thread and both sides block; on CUDA one thread queues every stage and only streams wait:
+What is sent waits for a receiver to have asked, as with messages between ranks. Where each stage has a thread both
+sides block. Where one thread queues the work of every stage only streams wait, and the pipeline's order sees to it that
+whoever sends has been asked and whoever waits has been sent to:
 
     copy stream     wait(computed), wait(consumed) . copy by a copy engine . record(arrived)
 """
@@ -18,7 +19,8 @@ from partkit.transport.edge import Event, Handle
 from partkit.transport.stream import StreamHandle
 from partkit.transport.stream_queue import StreamQueue
 
-_WAIT_S = 600.0
+WAIT_S = 600.0
+"""How long a stage's thread waits for another's."""
 
 
 class Done:
@@ -31,8 +33,8 @@ class Done:
 class Arrival:
     """A transfer that was asked for and that the sender has yet to make."""
 
-    def __init__(self, compute: torch.cuda.Stream | None) -> None:
-        self._compute, self._made = compute, threading.Event()
+    def __init__(self, compute: torch.cuda.Stream | None, wait_s: float) -> None:
+        self._compute, self._made, self._wait_s = compute, threading.Event(), wait_s
         self._copied: StreamHandle | None = None
 
     def made(self, copied: StreamHandle | None) -> None:
@@ -43,10 +45,10 @@ class Arrival:
     def wait(self) -> None:
         """Block (CPU) until the transfer is done, or make the compute stream wait for it (CUDA).
 
-        Raises :class:`TimeoutError` where nothing was sent within :data:`_WAIT_S`.
+        Raises :class:`TimeoutError` where nothing was sent within the channel's ``wait_s``.
         """
-        if not self._made.wait(_WAIT_S):
-            raise TimeoutError(f"a stage of the same rank sent nothing within {_WAIT_S:.0f} s")
+        if not self._made.wait(self._wait_s):
+            raise TimeoutError(f"a stage of the same rank sent nothing within {self._wait_s:.0f} s")
         if self._compute is not None and self._copied is not None:
             self._copied.hold(self._compute)
 
@@ -63,6 +65,8 @@ class LocalChannel:
 
     def __init__(self, source: torch.cuda.Stream | None, target: torch.cuda.Stream | None, num_slots: int) -> None:
         self._target = target
+        self.wait_s = WAIT_S
+        """How long one side waits for the other: 0 where one thread serves both."""
         self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
         self._copies: StreamQueue | None = None
         if source is not None and target is not None:
@@ -72,13 +76,16 @@ class LocalChannel:
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:  # noqa: ARG002 - in order
         """Ask for the next message."""
-        arrival = Arrival(self._target)
+        arrival = Arrival(self._target, self.wait_s)
         self._asked.put(_Asked(data, after, arrival))
         return arrival
 
     def send(self, slot: int, data: torch.Tensor, after: Event | None, to_slot: int) -> Handle:  # noqa: ARG002
         """Copy to the buffer that was asked with first, once one has been."""
-        asked = self._asked.get(timeout=_WAIT_S)
+        try:
+            asked = self._asked.get(timeout=self.wait_s) if self.wait_s else self._asked.get_nowait()
+        except queue.Empty:
+            raise TimeoutError(f"a stage of the same rank asked for nothing within {self.wait_s:.0f} s") from None
         if self._copies is None:
             asked.data.copy_(data)
             asked.arrival.made(None)

@@ -12,7 +12,7 @@ from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.edge import Inbound, Outbound, Receiver, Sender, ValuesOf
 from partkit.transport.gloo import GlooChannel
 from partkit.transport.gpu_edges import GpuEdge, GpuEdges, open_gpu_edges
-from partkit.transport.local import LocalChannel
+from partkit.transport.local import WAIT_S, LocalChannel
 
 
 class Wiring:
@@ -42,12 +42,14 @@ class Wiring:
             if place.rank == rank
             for source, values in stages[place.stage].receives.items()
         }
+        self._local: list[LocalChannel] = []
         streams = {index: stream for index, stream in compute.items() if stream is not None}
         self._gpu_edges = self._open_on_gpus(streams, only_nccl=only_nccl) if streams else None
         for source, target in self._pairs():
             if source.rank == target.rank == rank:
                 local = LocalChannel(compute[source.index], compute[target.index], num_slots)
                 self._inbound[source.index, target.index] = self._outbound[source.index, target.index] = local
+                self._local.append(local)
             elif not streams and rank in (source.rank, target.rank):
                 peer = target.rank if source.rank == rank else source.rank
                 gloo = GlooChannel(peer, tag=1 + source.index * len(all_places) + target.index)
@@ -77,6 +79,11 @@ class Wiring:
             )
             for target, values in self._stages[place.stage].sends.items()
         }
+
+    def in_one_thread(self, *, is_one: bool) -> None:
+        """Whether one thread serves all places of this rank from now on: it must not wait for itself."""
+        for channel in self._local:
+            channel.wait_s = 0.0 if is_one else WAIT_S
 
     def close(self) -> None:
         """Release memory that processes share; devices must be idle."""

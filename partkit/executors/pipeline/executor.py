@@ -1,11 +1,8 @@
 """The pipeline: stages on their devices, every stage busy on a different item.
 
 Usually a rank hosts one place. Where it hosts several (fewer devices than stages, or a device split in one
-process), they take turns as clock ticks on CUDA, one thread queueing all of them, and have a thread each on the CPU:
-
-    tick            0    1    2    3               a place that is s stages behind runs item t - s at tick t
-    stage 0        [0]  [1]  [2]  [3]
-    stage 2                  [0]  [1]
+process), one thread queues the work of all of them on CUDA, in the order of :mod:`partkit.executors.pipeline.order`,
+and on the CPU each has a thread.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -22,9 +19,9 @@ import torch
 from partkit.data.places import Place, places
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.executors.pipeline.loop_choice import LoopTrial, decision, is_tried, pays, refusal
+from partkit.executors.pipeline.order import turns_in_order
 from partkit.executors.pipeline.runner import StageRunner
 from partkit.executors.pipeline.stream import StageStream
-from partkit.executors.pipeline.turns import ticks
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
@@ -69,6 +66,7 @@ class PipelineExecutor:
             self.warnings.append(draws)
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
+        self._sources = [tuple(stage.receives) for stage in stages]
         compute = {place.index: self._stream(place) for place in self._mine}
         for stream in compute.values():
             if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
@@ -86,6 +84,9 @@ class PipelineExecutor:
         for place in self._mine:
             stream = compute[place.index]
             self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
+        for runner in self._runners:
+            if (reason := runner.slots.why_no_graph) is not None:
+                self.notes.append(f"stage {runner.place.stage} runs without a CUDA graph: {reason}")
 
     def choose_loop(self) -> None:
         """See :class:`TriesLoop`."""
@@ -256,15 +257,36 @@ class PipelineExecutor:
         if self._job.device == "cpu" and len(self._runners) > 1:
             self._pass_in_threads(items, trace, keep, due)
             return
+        assert self._wiring is not None
+        self._wiring.in_one_thread(is_one=True)
         for runner in self._runners:
             runner.start(items, trace, keep=keep, due=due)
-        first = min((runner.place.stage for runner in self._runners), default=0)
-        lags = [runner.place.stage - first for runner in self._runners]
-        for tick in ticks(lags, [runner.num_turns for runner in self._runners]):
-            for index, _ in tick:
-                self._runners[index].step()
+        for runner in self._turns(items):
+            runner.step()
         for runner in self._runners:
             runner.finish()
+        self._wiring.in_one_thread(is_one=False)
+
+    def _turns(self, items: Sequence[int]) -> Iterator[StageRunner]:
+        """Whose turn it is, turn after turn, in the pipeline's order."""
+        if len(self._runners) == 1:
+            (runner,) = self._runners
+            yield from itertools.repeat(runner, runner.num_turns)
+            return
+        runner_by_place = {runner.place.index: runner for runner in self._runners}
+        own = {
+            (count, replica): [item for item in items if item % count == replica]
+            for count, replica in {(place.num_replicas, place.replica) for place in self._places}
+        }
+        ordered = turns_in_order(
+            self._places,
+            dict(enumerate(self._sources)),
+            self._job.num_slots,
+            lambda place: own[place.num_replicas, place.replica],
+        )
+        for place, _ in ordered:
+            if place.index in runner_by_place:
+                yield runner_by_place[place.index]
 
     def _pass_in_threads(
         self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None

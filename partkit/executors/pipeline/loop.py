@@ -20,6 +20,7 @@ from partkit.data.places import Place
 from partkit.executors.pipeline.slots import StageSlots
 from partkit.executors.pipeline.turns import TurnLedger
 from partkit.executors.protocol import Trace
+from partkit.machine.cuda_graph import capture_graph
 from partkit.transport.blocks import HostBlocks
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
@@ -67,8 +68,7 @@ class StageLoop:
             self._ends = [torch.cuda.Event() for _ in range(_AHEAD + 1)]
             self._graph = torch.cuda.CUDAGraph()
             compute.synchronize()
-            with torch.cuda.graph(self._graph, pool=slots.pools[0], stream=compute, capture_error_mode="thread_local"):
-                self._take_turns()
+            capture_graph(self._graph, self._take_turns, stream=compute, pool=slots.pools[0])
 
     def run(self, items: Sequence[int], trace: Trace, *, keep: Container[int]) -> Sequence[int]:
         """Run as many whole loops as the place's items fill; returns the items that are left."""

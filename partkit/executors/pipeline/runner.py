@@ -59,7 +59,7 @@ class StageRunner:
         """Why this place's turns cannot be one CUDA graph; None where they can."""
         if self.stage.symbols:
             return "its sizes vary"
-        return "its sizes depend on the data" if self.stage.depends_on_data else None
+        return "its sizes depend on the data" if self.stage.depends_on_data else self.slots.why_no_graph
 
     def make_loop(self, num_turns: int) -> None:
         """From now on take items ``num_turns`` at a time where there are as many, in one CUDA graph."""

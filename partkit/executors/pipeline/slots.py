@@ -2,7 +2,7 @@
 
 On CUDA each slot has a CUDA graph of the stage, for each shape of items, that reads the slot's receive buffers and
 fills its send buffers; replaying it costs one launch. On the CPU the same function runs as generated code, and so does
-a stage whose sizes depend on the data, which no CUDA graph can hold.
+a stage that no CUDA graph can hold: its sizes depend on the data, or an operation of it waits for the device.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Protocol
 import torch
 
 from partkit.executors.protocol import Leaves
+from partkit.machine.cuda_graph import NotCapturableError, capture_graph
 from partkit.stages.cut import Computed
+from partkit.stages.fault import node_in
 from partkit.stages.forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender
 
@@ -48,7 +50,11 @@ class StageSlots:
             buffer.bytes.untyped_storage().data_ptr() for receiver in receivers.values() for buffer in receiver.slots
         }
         self._outputs: list[dict[str, torch.Tensor]] = [{}] * num_slots
-        self._uses_graphs = compute is not None and not forms.stage.depends_on_data
+        self.why_no_graph: str | None = None
+        """Why the stage is in no CUDA graph; None where it is, and on the CPU."""
+        if compute is not None and forms.stage.depends_on_data:
+            self.why_no_graph = "its sizes depend on the data"
+        self._uses_graphs = compute is not None and self.why_no_graph is None
         if compute is not None and self._uses_graphs:
             num_pools = num_slots if forms.stage.leaves is not None else 1
             self.pools = [torch.cuda.graph_pool_handle() for _ in range(num_pools)]
@@ -56,7 +62,8 @@ class StageSlots:
             they hold outputs: another slot's item would overwrite those before the host has read them."""
             for slot in range(num_slots):
                 self._fit(slot, item=0)
-                self._capture(forms.of(0), slot, compute)
+                if self._uses_graphs:
+                    self._capture(forms.of(0), slot, compute)
 
     def run(self, slot: int, item: int) -> None:
         """Compute the slot's item and fill its send buffers; on CUDA this only queues the work."""
@@ -67,11 +74,11 @@ class StageSlots:
             self._call(form, slot)
             return
         torch.cuda.set_stream(self._compute)  # as all do that queue work: a context each time takes the host longer
+        if self._uses_graphs and slot not in form.graphs:  # the first item of this shape in this slot
+            self._capture(form, slot, self._compute)
         if not self._uses_graphs:
             self._call(form, slot)
             return
-        if slot not in form.graphs:  # the first item of this shape in this slot
-            self._capture(form, slot, self._compute)
         form.graphs[slot].replay()
         self._outputs[slot] = form.outputs[slot]
 
@@ -85,7 +92,7 @@ class StageSlots:
 
     def use_graphs(self, *, on: bool) -> None:
         """Run with CUDA graphs or without, where the stage may be in one."""
-        self._uses_graphs = on and self._compute is not None and not self._forms.stage.depends_on_data
+        self._uses_graphs = on and self._compute is not None and self.why_no_graph is None
 
     def _fit(self, slot: int, item: int) -> None:
         """Give the slot's buffers an item's shapes before any item has come."""
@@ -125,12 +132,16 @@ class StageSlots:
         return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
     def _capture(self, form: StageForm, slot: int, compute: torch.cuda.Stream) -> None:
-        """The slot's graph for one shape."""
+        """The slot's graph for one shape; none from now on where CUDA refuses it."""
         with torch.cuda.stream(compute):
             for _ in range(0 if form.graphs else 3):  # libraries set up their workspaces, which no graph can hold
                 self._call(form, slot)
         compute.synchronize()
         graph, pool = torch.cuda.CUDAGraph(), self.pools[slot % len(self.pools)]
-        with torch.cuda.graph(graph, pool=pool, stream=compute, capture_error_mode="thread_local"):
-            self._call(form, slot)
+        try:
+            capture_graph(graph, lambda: self._call(form, slot), stream=compute, pool=pool)
+        except NotCapturableError as error:
+            node = node_in(error.__cause__) if error.__cause__ is not None else None
+            self.why_no_graph, self._uses_graphs = f"{error} (node {node})" if node else str(error), False
+            return
         form.graphs[slot], form.outputs[slot] = graph, self._outputs[slot]

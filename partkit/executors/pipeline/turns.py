@@ -1,4 +1,4 @@
-"""The schedule of a pipeline as data: which place takes a turn at which tick, and how far a place may go ahead.
+"""The turns of a place as data: how far it has come, and how far it may go ahead.
 
 A turn takes one item through a place's stage. Turns go round the place's K slots, and each is in turn *posted* (its
 slot is free, so that the value may come), *stepped* (computed, or on CUDA queued) and *finished* (its end was waited
@@ -16,24 +16,7 @@ Nothing here knows of devices: a clock (:mod:`partkit.executors.pipeline.clocks`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-
-def ticks(lags: Sequence[int], num_turns: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
-    """The places (by index) and turns of each tick, where one thread runs places that are ``lags`` stages behind.
-
-    After torchgpipe's ``clock_cycles`` (Kim et al. 2020). Two stages, the second one tick behind, three items:
-
-        tick           0         1         2         3
-        stage 0       [0]       [1]       [2]
-        stage 1                 [0]       [1]       [2]
-
-    >>> list(ticks([0, 1], [3, 3]))
-    [[(0, 0)], [(0, 1), (1, 0)], [(0, 2), (1, 1)], [(1, 2)]]
-    """
-    places = list(enumerate(zip(lags, num_turns, strict=True)))
-    for tick in range(max((lag + count for _, (lag, count) in places), default=0)):
-        yield [(place, tick - lag) for place, (lag, count) in places if 0 <= tick - lag < count]
+from collections.abc import Iterator
 
 
 class TurnLedger:

@@ -21,6 +21,7 @@ from partkit.executors.whole.base import WholeModelExecutor
 from partkit.executors.whole.peers import faults_are_reasons
 from partkit.executors.whole.shards import fill_shards
 from partkit.machine.clock import settle
+from partkit.machine.cuda_graph import NotCapturableError, capture_graph
 from partkit.models.sources.loaded import LoadedModel
 
 _WARM_CALLS = 3
@@ -116,9 +117,16 @@ class TensorParallelExecutor(WholeModelExecutor):
                 module(*args, **kwargs)
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            self._outputs = module(*args, **kwargs)
+        try:
+            capture_graph(graph, lambda: self._keep(module(*args, **kwargs)), stream=stream)
+        except NotCapturableError as error:
+            self.notes.append(f"runs without a CUDA graph: {error}")
+            return
         self._graph = graph
+
+    def _keep(self, outputs: object) -> None:
+        """Where each replay leaves the outputs."""
+        self._outputs = outputs
 
 
 def styles_for(module: torch.nn.Module, num_ranks: int) -> dict[str, ParallelStyle]:

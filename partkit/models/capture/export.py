@@ -26,6 +26,7 @@ from partkit.errors import CaptureError
 from partkit.models.capture.captured import Capture, TensorInfo, structure_digest
 from partkit.models.capture.clean import clean
 from partkit.models.capture.failure import capture_error
+from partkit.models.capture.layouts import rely_on_no_order
 from partkit.models.capture.ranges import narrowed_inputs
 from partkit.models.capture.sizes import bind_sizes, dynamic_shapes
 from partkit.models.refusals import refuse_layouts, refuse_module, refuse_objects
@@ -52,6 +53,10 @@ def capture(loaded: LoadedModel) -> Capture:
     tensors = {name: info for name, info in _tensor_infos(program, canonical).items() if name in names}
     rough = Capture(loaded.spec, graph, tensors, values, submodules, out_spec, symbols=symbols, lost=loaded.lost)
     free = clean(graph, values, submodules)
+    for body in (part for each in submodules.values() for part in each.modules()):
+        if isinstance(body, fx.GraphModule):  # of a condition or loop: what was in a context is in the graph now
+            rely_on_no_order(body.graph)
+            body.recompile()
     used = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     captured = replace(
         rough,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from partkit.data.model import ModelSpec
+from partkit.models.program import move_program, program_module
 from partkit.models.structures import LostStructure
 from partkit.models.weights import WeightSource, canonical_names, parameter_slots
 
@@ -49,13 +50,15 @@ class LoadedModel:
         """The whole unsplit module with its weights on one device: a copy of its own, ties kept."""
         module = self.build()
         self.fill(module, lambda _name, _parameter, tensor: tensor.to(device))
+        if self.exported is not None:
+            move_program(module, torch.device(device))
         return module.to(device)
 
     def build(self) -> nn.Module:
         """The unsplit module, a copy of its own, without the weights that a source reads by name: they are on meta."""
         if self.module is None:
             assert self.exported is not None
-            return _own_tensors(self.exported.module(check_guards=False))
+            return program_module(self.exported)
         module = self.module if self.make_anew is None else self.make_anew()
         return copy.deepcopy(module) if module is self.module else module
 
@@ -76,15 +79,3 @@ class LoadedModel:
                 made = place(name, parameter, self.weights.read(name))
                 placed[first] = nn.Parameter(made, requires_grad=False)
             owner._parameters[leaf] = placed[first]
-
-
-def _own_tensors(module: nn.Module) -> nn.Module:
-    """Give the module copies of its tensors, in place, ties kept: a program's modules share the program's own."""
-    copies: dict[int, torch.Tensor] = {}
-    for owner in module.modules():
-        slots: tuple[dict[str, Any], ...] = (owner._parameters, owner._buffers)
-        for tensors in slots:
-            for leaf, tensor in tensors.items():
-                if tensor is not None:
-                    tensors[leaf] = copies.setdefault(id(tensor), copy.deepcopy(tensor))
-    return module.requires_grad_(False)

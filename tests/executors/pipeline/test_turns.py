@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partkit.executors.pipeline.turns import TurnLedger, ticks
+from partkit.executors.pipeline.turns import TurnLedger
 
 
 def test_the_first_turns_are_posted_at_once_and_each_later_one_when_its_slot_s_former_was_stepped() -> None:
@@ -68,21 +68,3 @@ def test_a_turn_that_was_not_posted_is_not_stepped() -> None:
         ledger.step()
     with pytest.raises(AssertionError, match="turn 0 was not stepped"):
         ledger.finish()
-
-
-def test_places_of_one_thread_take_turns_as_many_ticks_later_as_they_are_stages_behind() -> None:
-    drawn = [[(0, 0)], [(0, 1)], [(0, 2), (1, 0)], [(1, 1)], [(1, 2)]]
-    assert list(ticks([0, 2], [3, 3])) == drawn
-    assert list(ticks([], [])) == []
-    assert list(ticks([0, 1], [1, 0])) == [[(0, 0)]], "a replica without items has no turns"
-
-
-@pytest.mark.parametrize("num_stages", [1, 3])
-def test_every_turn_of_every_place_comes_once_after_its_predecessor_s(num_stages: int) -> None:
-    tick_of = {
-        (place, turn): tick
-        for tick, turns in enumerate(ticks(list(range(num_stages)), [5] * num_stages))
-        for place, turn in turns
-    }
-    assert len(tick_of) == 5 * num_stages
-    assert all(tick == place + turn for (place, turn), tick in tick_of.items())
