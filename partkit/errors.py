@@ -51,7 +51,7 @@ class WeightsError(PartkitError):
 
 
 class MachineError(PartkitError):
-    """The machine lacks a package, a device or a free port that the request needs."""
+    """The machine lacks a package or a device that the request needs."""
 
     exit_code = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from partkit.errors import InfeasibleError, MachineError, UsageError
+from partkit.errors import InfeasibleError, UsageError
 from partkit_cli.options import DeviceChoice, MachineOptions, PlanOptions
 from partkit_cli.output import Output
 
@@ -65,27 +65,6 @@ def require_format(style: str | None, output: Output) -> None:
     require_form(style)
     if output.as_json and style != "json":
         raise UsageError(f"--json and --format {style} ask for two forms of the same", hint="leave one of them out")
-
-
-def require_port(port: int | None) -> None:
-    """Raise where ``--port`` names a port that cannot be had, or one beside ranks that a launcher has started."""
-    import socket
-
-    from partkit.ranks.launch import started_by_launcher
-
-    if port is None:
-        return
-    if started_by_launcher():
-        raise UsageError(f"--port {port} has no effect: the launcher has chosen its own", hint="leave it out")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise MachineError(
-                f"port {port} cannot be used on this machine: {error.strerror}",
-                hint="give another --port, or none to let the system choose",
-            ) from None
 
 
 def _require_cluster(planning: PlanOptions, name: str) -> None:

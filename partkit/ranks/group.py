@@ -1,7 +1,7 @@
 """Start ranks, give them orders, collect their answers and, when one fails, say which and why.
 
-Ranks are forked from a server that has imported torch (:mod:`partkit.ranks.fork_client`). The parent holds a TCPStore
-on a port that the system chose; orders and replies travel through it (:mod:`partkit.ranks.mailbox`).
+Ranks are forked from a server that has imported torch (:mod:`partkit.ranks.fork_client`). Orders
+and replies travel by pipes in the group's own folder (:mod:`partkit.ranks.pipes`); the ranks meet at a file there.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Generic, Protocol, Self
 
-import torch.distributed as dist
-from torch._C._distributed_c10d import TCPStore
+from torch._C._distributed_c10d import FileStore
 
 from partkit.data.job import JobT
 from partkit.data.orders import Order, ReplyT, Stop
-from partkit.errors import MachineError, PartkitError, RankFailedError
+from partkit.errors import PartkitError, RankFailedError
 from partkit.ranks.failure import error_of, read_failures
 from partkit.ranks.fork_client import Process, fork, last_line
 from partkit.ranks.mailbox import Mailbox, Posted
+from partkit.ranks.own_folder import FOLDER_PREFIX
+from partkit.ranks.pipes import Pipes
 
 _POLL_S = 0.05
 _STOP_S = 10
@@ -53,11 +53,10 @@ class RankGroup(Generic[JobT]):
     Their logs go with them unless an error refers to them.
     """
 
-    def __init__(self, job: JobT, *, port: int | None = None) -> None:
+    def __init__(self, job: JobT) -> None:
         self.job = job
-        self._store = _open_store(port)
-        self.log_dir = Path(tempfile.mkdtemp(prefix="partkit-"))
-        self._mailbox = Mailbox(self._store)
+        self.log_dir = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))  # 0700: who may enter it may give orders
+        self._mailbox = Mailbox(Pipes.of_parent(self.log_dir, job.num_ranks))
         (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
         self._processes = self._start()
         """By rank; empty once the group has ended."""
@@ -134,8 +133,7 @@ class RankGroup(Generic[JobT]):
     def ask_to_stop(self) -> None:
         """Order the ranks to stop without waiting, so that several groups can stop side by side."""
         if self._processes:
-            with contextlib.suppress(dist.DistError):
-                self.post(Stop())
+            self.post(Stop())
 
     def close(self) -> None:
         """Ask the ranks to stop; end those that have not after a few seconds."""
@@ -179,10 +177,11 @@ class RankGroup(Generic[JobT]):
             "WORLD_SIZE": world,
             "LOCAL_WORLD_SIZE": world,
             "LOCAL_SIZE": world,  # DeepSpeed's shared-memory all-reduce reads this one
-            "PARTKIT_STORE": f"127.0.0.1:{self._store.port}",
+            "PARTKIT_RANK": str(rank),  # and no launcher's
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
-            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
+            # all on this host: neither listens where others could reach it
+            **{name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")},
             "PYTHONSAFEPATH": "1",  # Python that a rank starts looks in no working folder either
         }
 
@@ -230,19 +229,14 @@ class RankGroup(Generic[JobT]):
         return " while starting" if doing is None else f" during '{doing}'"
 
 
-def connect(timeout_s: float) -> TCPStore:
-    """A rank's connection to its parent's store."""
-    host, _, port = os.environ["PARTKIT_STORE"].rpartition(":")
-    return TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+def connect(log_dir: Path, rank: int) -> Pipes:
+    """A rank's side of what its parent orders."""
+    return Pipes.of_rank(log_dir, rank)
 
 
-def _open_store(port: int | None) -> TCPStore:
-    try:
-        return TCPStore("127.0.0.1", port or 0, is_master=True, wait_for_workers=False)
-    except dist.DistNetworkError:
-        raise MachineError(
-            f"port {port} is in use on this machine", hint="give another --port, or none to let the system choose"
-        ) from None
+def meeting_place(log_dir: Path, num_ranks: int) -> FileStore:
+    """Where the ranks of a group find each other: a file, for a store that listens obeys whoever reaches it."""
+    return FileStore(str(log_dir / "meeting"), num_ranks)
 
 
 def _ranks(ranks: list[int]) -> str:

@@ -17,13 +17,13 @@ _LAUNCHED_WAIT_S, _BARE_WAIT_S = 300, 60
 
 def started_by_launcher() -> bool:
     """True where this process is a rank of someone else's launch (torchrun, Slurm)."""
-    return set(NAMES) <= set(os.environ) and "PARTKIT_STORE" not in os.environ
+    return set(NAMES) <= set(os.environ) and "PARTKIT_RANK" not in os.environ
 
 
 def left_over() -> str | None:
     """One sentence about variables of a launch that is none, since some are missing; None where nothing is left."""
     found = [name for name in NAMES[:2] if name in os.environ]
-    if not found or started_by_launcher() or "PARTKIT_STORE" in os.environ:
+    if not found or started_by_launcher() or "PARTKIT_RANK" in os.environ:
         return None
     values = ", ".join(f"{name}={os.environ[name]}" for name in found)
     missing = ", ".join(name for name in NAMES if name not in os.environ)

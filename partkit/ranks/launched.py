@@ -20,10 +20,12 @@ from partkit.data.orders import Order, ReplyT, Stop
 from partkit.data.progress import Progress, silent
 from partkit.errors import MachineError, RankFailedError, UsageError
 from partkit.ranks.launch import Launch
-from partkit.ranks.mailbox import Mailbox, serve
+from partkit.ranks.mailbox import Channel, Mailbox, serve
 from partkit.ranks.rank import Rank, end_with_parent
+from partkit.ranks.signed import SignedStore
 
 _TRY_S, _LOOK_S = 2, 0.2
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def is_one_host() -> bool:
@@ -34,7 +36,7 @@ def is_one_host() -> bool:
 class LaunchedGroup:
     """All ranks as rank 0 sees them: the same calls as a :class:`RankGroup`."""
 
-    def __init__(self, job: RunJob, own_rank: Rank, store: Store) -> None:
+    def __init__(self, job: RunJob, own_rank: Rank, store: Channel) -> None:
         self.job, self._own_rank, self._mailbox = job, own_rank, Mailbox(store)
 
     def call(
@@ -70,11 +72,17 @@ def join(job: RunJob, tell: Progress = silent) -> LaunchedGroup | None:
             f"the plan needs {job.num_ranks} ranks and the launcher started {launch.world_size} ({launch.told})",
             hint=f"start {job.num_ranks}, or re-plan with --stages {launch.world_size}{launch.or_without}",
         )
+    secret = os.environ.get("PARTKIT_SECRET")
+    if not secret and not is_one_host() and launch.address not in _LOOPBACK:
+        raise UsageError(
+            "ranks on several hosts take orders from whoever reaches the launcher's store, unless they share a secret",
+            hint="set PARTKIT_SECRET to the same random text on every host, as 'openssl rand -hex 16' makes",
+        )
     end_with_parent()
     store = _meet(launch, tell)
     local_rank = int(os.environ.get("LOCAL_RANK", launch.rank))
     own_rank = Rank(job, launch.rank, launch.world_size, PrefixStore("group", store), device_index=local_rank)
-    orders = PrefixStore("orders", store)
+    orders = _orders(store, secret)
     if launch.rank == 0:
         return LaunchedGroup(job, own_rank, orders)
     serve(orders, launch.rank, own_rank.obey)
@@ -134,3 +142,11 @@ def _not_met(launch: Launch, who: str) -> RankFailedError:
         f"{who} did not come to {launch.address}:{launch.port} within {launch.wait_s} s ({launch.told})",
         hint=f"start all {launch.world_size} ranks with the same MASTER_ADDR and MASTER_PORT{launch.or_without}",
     )
+
+
+def _orders(store: Store, secret: str | None) -> Channel:
+    """The part of the launcher's store for orders; signed where the ranks share a secret."""
+    orders = PrefixStore("orders", store)
+    if not secret:
+        return orders
+    return SignedStore(orders, secret, run=os.environ.get("TORCHELASTIC_RUN_ID", ""))

@@ -9,12 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic
-
-from torch._C._distributed_c10d import Store
+from typing import Any, Generic, Protocol
 
 from partkit.data.document import Record
 from partkit.data.orders import Order, ReplyT, Stop, name_of, read_order
+
+
+class Channel(Protocol):
+    """Values by key: pipes on this host, a torch store under a launcher."""
+
+    def set(self, key: str, value: str, /) -> None:
+        """Tell a value."""
+
+    def get(self, key: str, /) -> bytes:
+        """A value that has been told."""
+
+    def check(self, keys: list[str], /) -> bool:
+        """True where all have been told."""
+
+    def wait(self, keys: list[str], timeout: timedelta, /) -> None:
+        """Block until all have been told."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,7 @@ class Posted(Generic[ReplyT]):
 class Mailbox:
     """The parent's side of the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Channel) -> None:
         self._store, self._num_posted = store, 0
 
     def post(self, order: Order[ReplyT]) -> Posted[ReplyT]:
@@ -61,7 +75,7 @@ class Mailbox:
         return self._store.get(key).decode() if self._store.check([key]) else None
 
 
-def serve(store: Store, rank: int, handle: Callable[[Order[Any]], Record]) -> None:
+def serve(store: Channel, rank: int, handle: Callable[[Order[Any]], Record]) -> None:
     """Answer orders until the one to stop; what a rank does all its life."""
     number = 0
     while True:

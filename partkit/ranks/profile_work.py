@@ -14,6 +14,7 @@ from partkit.data.progress import ProgressFile
 from partkit.data.replies import Done, Profiled, Reply
 from partkit.models.of_job import capture_job_model, load_job_model
 from partkit.profilers.on_device import profile_on
+from partkit.ranks.own_folder import require_new_file
 
 
 class ProfileWork:
@@ -55,5 +56,5 @@ class ProfileWork:
         )
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
-        profile.save(order.path)
+        profile.save(require_new_file(Path(order.path)))
         return Profiled(num_nodes=len(profile.nodes))

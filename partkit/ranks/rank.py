@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore, Store
+from torch._C._distributed_c10d import Store
 
 from partkit.data.job import Job, LinksJob, ProfileJob, RunJob, read_job
 from partkit.data.orders import DescribeEnvironment, Order, ReplyT, name_of
@@ -22,7 +22,7 @@ from partkit.executors import executor_info
 from partkit.executors.protocol import RankContext
 from partkit.machine.environment import describe_environment
 from partkit.ranks.failure import failure_of, write_failure
-from partkit.ranks.group import connect
+from partkit.ranks.group import connect, meeting_place
 from partkit.ranks.links_work import LinksWork
 from partkit.ranks.mailbox import serve
 from partkit.ranks.profile_work import ProfileWork
@@ -40,9 +40,8 @@ def main(log_dir: Path) -> int:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"partkit-rank-{rank}".encode())  # for top and the like
     job = read_job((log_dir / "job.json").read_text(encoding="utf-8"))
     try:
-        store = connect(job.timeout_s)
-        served = Rank(job, rank, world_size, PrefixStore("group", store))
-        serve(store, rank, served.obey)
+        served = Rank(job, rank, world_size, meeting_place(log_dir, world_size))
+        serve(connect(log_dir, rank), rank, served.obey)
         served.close()
     except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
         traceback.print_exc()

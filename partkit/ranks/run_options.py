@@ -30,7 +30,6 @@ class RunOptions:
     threads: int | None = None
     """Intra-op threads of each rank on the CPU; None: as the plan's profile was measured."""
     mode: Literal["throughput", "latency"] = "throughput"
-    port: int | None = None
     allow_code: bool = False
     latency_items: int = P95_ITEMS
     sizes: Mapping[str, int] = field(default_factory=dict)

@@ -35,6 +35,7 @@ from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
+from partkit.ranks.own_folder import require_new_file, require_own_folder
 
 _SETTLED_AFTER = 0.2
 """Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
@@ -64,7 +65,8 @@ class RunWork:
             case RunItems():
                 return self._run(order)
             case OpenStream():
-                cast("StreamingExecutor", self._ready()).open_stream(Path(order.folder), order.num_slots)
+                folder = require_own_folder(Path(order.folder))
+                cast("StreamingExecutor", self._ready()).open_stream(folder, order.num_slots)
                 return Done()
             case ServeStream():
                 cast("StreamingExecutor", self._ready()).stream()
@@ -96,7 +98,8 @@ class RunWork:
         items = range(order.num_items)
         trace = self._ready().run(items, keep=items, one_at_a_time=False)
         cast_error = measure_cast_error(self._context, trace.outputs)
-        return ReferenceWritten(num_tensors=write_outputs(trace, Path(order.path), cast_error))
+        path = require_new_file(Path(order.path))
+        return ReferenceWritten(num_tensors=write_outputs(trace, path, cast_error))
 
     def _check(self, order: CheckOutputs) -> OutputsChecked:
         items = range(order.num_items)

@@ -45,7 +45,7 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
         return result
     if (note := left_over()) is not None:
         tell(note, 0, 4)
-    with RankGroup(job, port=options.port) as own:
+    with RankGroup(job) as own:
         return _drive(own, plan, options, tell, can_check=True)
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from partkit.errors import MachineError, UsageError
 from partkit.executors import EXECUTORS
-from partkit_cli.checks import require_port
 
 from .conftest import GOLDEN
 
@@ -217,21 +214,3 @@ def test_a_folder_that_may_not_be_written_to_is_told_before_planning(partkit, li
         told = partkit("plan", "bert-tiny", "-q", *options)
         assert (told.code, library.asked) == (3, {})
         assert told.err.startswith(f"partkit: {options[-1] if options else 'plans'} cannot be written: the folder ")
-
-
-def test_a_port_is_tried_before_anything_is_started(monkeypatch):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(MachineError) as caught:
-            require_port(port)
-    assert str(caught.value) == (
-        f"port {port} cannot be used on this machine: Address already in use; "
-        "give another --port, or none to let the system choose"
-    )
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError) as refused:
-        require_port(29400)
-    assert str(refused.value) == "--port 29400 has no effect: the launcher has chosen its own; leave it out"

@@ -24,7 +24,7 @@ def test_the_result_is_shown_on_stdout_and_the_work_on_stderr(partkit, library):
 def test_options_reach_the_library(partkit, library):
     partkit(
         *("run", PLAN, "--items", "5", "--seconds", "2.5", "--no-check", "--device", "cpu", "--threads", "1"),
-        *("--mode", "latency", "--port", "29400", "--allow-code", "--devices", "0,0"),
+        *("--mode", "latency", "--allow-code", "--devices", "0,0"),
         *("--timeout", "7.5", "--no-loop-graph"),
     )
     plan, options, _ = library.asked["run_plan"]
@@ -36,7 +36,6 @@ def test_options_reach_the_library(partkit, library):
         device="cpu",
         threads=1,
         mode="latency",
-        port=29400,
         allow_code=True,
         devices=(0, 0),
         timeout_s=7.5,
@@ -56,8 +55,8 @@ def test_options_reach_the_library(partkit, library):
             "--inputs runs each item of a file once, and --items cannot change that; leave it out",
         ),
         (
-            ["--inputs", "in", "--outputs", "out", "--rate", "9", "--no-check", "--loop-graph", "--port", "29400"],
-            "--inputs runs each item of a file once, and --no-check, --rate, --loop-graph, --port cannot change that; "
+            ["--inputs", "in", "--outputs", "out", "--rate", "9", "--no-check", "--loop-graph"],
+            "--inputs runs each item of a file once, and --no-check, --rate, --loop-graph cannot change that; "
             "leave it out",
         ),
         (
@@ -118,7 +117,7 @@ def test_a_rank_of_torchrun_prints_nothing(partkit, library):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (MachineError("port 29400 is in use", hint="give another with --port"), 3),
+        (MachineError("there is no CUDA device", hint="run it with --device cpu"), 3),
         (RankFailedError("rank 1 (stage 1, cpu) died of signal 9", hint="its log is in /tmp/x"), 5),
         (MismatchError("the plan is for another structure of bert", hint="plan it again"), 2),
     ],

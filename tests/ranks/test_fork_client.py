@@ -53,7 +53,6 @@ def test_a_forked_rank_has_the_callers_environment_and_folder_now(
     server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PARTKIT_STORE", "nowhere:1")
     (tmp_path / "job.json").write_text("not a job")
     process = server.start(Path(), {"RANK": "0", "WORLD_SIZE": "1"}, tmp_path / "rank.log")
     assert process.pid > 0

@@ -1,14 +1,19 @@
 import os
 import signal
+import stat
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from partkit.data.job import LinksJob, RunJob
-from partkit.data.orders import DescribeEnvironment, Load, MeasureLinks
-from partkit.errors import MachineError, RankFailedError
+from partkit.data.job import LinksJob, ProfileJob, RunJob
+from partkit.data.model import ModelSpec
+from partkit.data.orders import CaptureModel, DescribeEnvironment, Load, MeasureLinks, ProfileModel
+from partkit.errors import RankFailedError
 from partkit.ranks.group import RankGroup
+from partkit.ranks.own_folder import require_new_file
+from tests.listeners import listening
 from tests.planned import plan_of
 
 
@@ -76,12 +81,44 @@ def test_a_fault_of_the_request_found_by_a_rank_keeps_its_message_and_exit_code(
     assert not group.log_dir.exists(), "the message says it all"
 
 
-def test_a_port_in_use_is_told_with_its_number() -> None:
-    with RankGroup(links_job(1)) as group:
-        port = group._store.port
-        with pytest.raises(MachineError) as raised:
-            RankGroup(links_job(1), port=port)
-    assert raised.value.message == f"port {port} is in use on this machine"
+def test_nothing_listens_beyond_this_host_and_the_group_s_folder_is_its_user_s_own() -> None:
+    with RankGroup(links_job(2)) as group:
+        group.call(DescribeEnvironment())
+        pids = [os.getpid(), *group.pids().values()]
+        addresses = listening(pids)
+        assert addresses, "gloo's own listeners are seen"
+        assert all(address.is_loopback for address in addresses), addresses
+        assert stat.S_IMODE(group.log_dir.stat().st_mode) == 0o700
+        assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in group.log_dir.glob("orders-*"))
+
+
+def test_an_order_does_not_make_a_rank_write_outside_the_run_s_own_folder(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text("precious")
+    with RankGroup(ProfileJob(model=ModelSpec(source="bert-tiny"))) as group:
+        group.call(CaptureModel())
+        with pytest.raises(RankFailedError) as raised:
+            group.call(ProfileModel(path=str(mine)))
+    assert raised.value.message.endswith(f"an order names {tmp_path}, which is not a folder of this run's own")
+    assert mine.read_text() == "precious"
+
+
+def test_a_run_s_own_folder_is_private_and_files_in_it_are_new(tmp_path: Path) -> None:
+    own, shared = tmp_path / "partkit-own", tmp_path / "partkit-shared"
+    own.mkdir(mode=0o700)
+    shared.mkdir(mode=0o755)
+    (own / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "partkit-link").symlink_to(own)
+    assert require_new_file(own / "new") == own / "new"
+    for path, message in [
+        (own / "link", f"an order would overwrite {own / 'link'}"),
+        (shared / "new", f"an order names {shared}, which is not a folder of this run's own"),
+        (tmp_path / "partkit-link" / "new", f"an order names {tmp_path}/partkit-link, which is not a folder of this"),
+        (own / "no" / "new", f"an order names the folder {own}/no, which cannot be used: No such file or directory"),
+    ]:
+        with pytest.raises(RankFailedError) as raised:
+            require_new_file(path)
+        assert raised.value.message.startswith(message)
 
 
 def interrupt(group: RankGroup[LinksJob]) -> None:

@@ -1,3 +1,4 @@
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import psutil
@@ -13,6 +14,7 @@ from partkit.runs.check import make_reference
 from partkit.runs.compare import CompareOptions, Contest, compare_executors
 from partkit.runs.verdict import conclude
 from tests.executors.rigged import SLEEP_S
+from tests.listeners import listening, own_family
 from tests.planned import plan_of
 
 TIMEOUT_S = 12.0
@@ -58,7 +60,12 @@ def compared_with_rigged(*names: str) -> tuple[Comparison, dict[str, Row]]:
 def test_executors_are_measured_side_by_side_on_cpu() -> None:
     names = ("single", "replicas", "fsdp", "accelerate")
     options = CompareOptions(executors=names, device="cpu", rounds=2, seconds_per_round=0.1, allow_code=True)
-    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 2), options)
+    addresses: set[IPv4Address | IPv6Address] = set()
+    comparison = compare_executors(
+        plan_of("py:tests.sample_models:stack", 2), options, lambda *_: addresses.update(listening(own_family()))
+    )
+    assert addresses
+    assert all(address.is_loopback for address in addresses), addresses
     rows = {row.executor: row for row in comparison.rows}
     assert [(r.executor, r.status, r.max_abs_diff) for r in rows.values()] == [
         ("single", "ok", 0.0),

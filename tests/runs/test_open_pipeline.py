@@ -27,6 +27,7 @@ from partkit.planners import PlanRequest, make_plan
 from partkit.runs.item_files import map_file
 from partkit.runs.open_pipeline import Pipeline, open_pipeline
 from partkit.runs.profile_model import profile_model
+from tests.listeners import listening, own_family
 from tests.planned import plan_of
 
 SKIPS = "py:tests.sample_models:skips"
@@ -88,6 +89,13 @@ def test_outputs_come_in_order_in_the_models_own_structure(skips: Pipeline) -> N
             expected = whole(*args, **kwargs)
             assert list(output) == list(expected) == ["early", "result"]
             assert [torch.equal(output[key], expected[key]) for key in expected] == [True, True]
+
+
+def test_an_open_pipeline_listens_on_this_host_alone(skips: Pipeline) -> None:
+    assert list(skips.map(skip_items(1)))
+    addresses = listening(own_family())
+    assert addresses
+    assert all(address.is_loopback for address in addresses), addresses
 
 
 def test_items_are_taken_no_faster_than_outputs(skips: Pipeline) -> None:

@@ -148,6 +148,18 @@ def test_a_launch_of_the_wrong_number_of_ranks_is_refused_before_they_meet(monke
     )
 
 
+def test_ranks_on_several_hosts_need_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
+    for name, value in (launch | {"MASTER_ADDR": "10.1.2.3", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PARTKIT_SECRET", raising=False)
+    with pytest.raises(UsageError) as raised:
+        run_plan(plan_of("bert-tiny", 2), QUICK)
+    assert raised.value.message == (
+        "ranks on several hosts take orders from whoever reaches the launcher's store, unless they share a secret"
+    )
+
+
 @pytest.mark.parametrize(
     ("executor", "devices"), [("pipeline", (0, 0, 1, 1)), ("pipeline", (0, 1, 0, 1)), ("split", None)]
 )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
-from partkit_cli.checks import require_port
 from partkit_cli.completion import file_names
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.item_run import run_items
@@ -59,7 +58,6 @@ def run(
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Give up where a rank takes longer over one step.")
     ] = TIMEOUT_S,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Rendezvous port; default: a free one.")] = None,
     allow_code: Annotated[bool, typer.Option("--allow-code", help="Let the plan import Python code (py:).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A short run, labelled so.")] = False,
     inputs: Annotated[
@@ -97,7 +95,6 @@ def run(
         device=machine.device.value,
         threads=machine.threads,
         mode=mode.value,
-        port=port,
         allow_code=allow_code,
         rate_per_s=rate,
         loop_graph="auto" if loop_graph is None else "on" if loop_graph else "off",
@@ -115,11 +112,9 @@ def run(
             "--mode": mode is not Mode.THROUGHPUT,
             "--rate": rate is not None,
             "--loop-graph" if loop_graph else "--no-loop-graph": loop_graph is not None,
-            "--port": port is not None,
         }
         refused_given = [name for name, given in refused.items() if given]
         return _told(run_items(plan, inputs, outputs, options, output, refused_given), result_path, output)
-    require_port(port)
     prepare()  # before what takes seconds to import
     from partkit.runs.run import run_plan
 
