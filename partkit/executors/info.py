@@ -11,7 +11,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from partkit.errors import UsageError
-from partkit.models.own_code import look_in_working_folder
 
 if TYPE_CHECKING:
     from partkit.executors.protocol import Executor, RankContext
@@ -101,6 +100,8 @@ def require_executor(name: str, *, allow_code: bool = False) -> ExecutorInfo:
 def class_of(info: ExecutorInfo) -> type[Executor]:
     """The executor's class, imported now: one of the user's own from the working folder too."""
     if info not in EXECUTORS.values():
+        from partkit.models.own_code import look_in_working_folder  # the table itself is read without torch
+
         look_in_working_folder()
     module, _, attribute = info.path.partition(":")
     executor: type[Executor] = getattr(import_module(module), attribute)
