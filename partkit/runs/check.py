@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from partkit.data.replies import CastError, Loaded, OutputDifference
 from partkit.data.result import Check
 from partkit.errors import OutOfMemoryError, UnsupportedError
 from partkit.ranks.group import RankGroup, Ranks
+from partkit.ranks.own_folder import FOLDER_PREFIX
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest allowed difference of outputs by dtype, times the largest reference output where that is above 1."""
@@ -57,7 +59,7 @@ def unsplit_job(job: RunJob, executor: str = "single") -> RunJob:
 
 def write_reference(single: RankGroup[RunJob], folder: Path) -> Path:
     """Outputs for each distinct input, by a loaded group of the unsplit model."""
-    path = folder / "reference.safetensors"
+    path = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=folder)) / "reference.safetensors"
     single.call(WriteReference(num_items=single.job.num_inputs, path=str(path)))
     return path
 
