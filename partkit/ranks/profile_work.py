@@ -44,6 +44,7 @@ class ProfileWork:
         return Done()
 
     def _profile(self, order: ProfileModel) -> Profiled:
+        path, progress = (require_new_file(Path(each)) for each in (order.path, order.progress))
         loaded, captured = self._captured
         begin = time.perf_counter()
         profile = profile_on(
@@ -52,9 +53,9 @@ class ProfileWork:
             captured,
             threads=self._job.threads,
             memory_bytes=self._job.memory_bytes,
-            tell=ProgressFile(Path(order.progress)).write,
+            tell=ProgressFile(progress).write,
         )
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
-        profile.save(require_new_file(Path(order.path)))
+        profile.save(path)
         return Profiled(num_nodes=len(profile.nodes))

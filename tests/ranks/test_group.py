@@ -98,7 +98,7 @@ def test_an_order_does_not_make_a_rank_write_outside_the_run_s_own_folder(tmp_pa
     with RankGroup(ProfileJob(model=ModelSpec(source="bert-tiny"))) as group:
         group.call(CaptureModel())
         with pytest.raises(RankFailedError) as raised:
-            group.call(ProfileModel(path=str(mine)))
+            group.call(ProfileModel(path=str(mine), progress=str(tmp_path / "progress")))
     assert raised.value.message.endswith(f"an order names {tmp_path}, which is not a folder of this run's own")
     assert mine.read_text() == "precious"
 
