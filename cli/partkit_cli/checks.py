@@ -13,9 +13,10 @@ PLANS = Path("plans")
 
 
 def require_machine(machine: MachineOptions) -> None:
-    """Raise where CUDA is asked for and this machine plainly has none."""
+    """Raise where CUDA is asked for and this machine plainly has none, and for a ``--memory`` that is no size."""
     from partkit.machine.devices import plainly_without_cuda, resolve_device
 
+    _ = machine.memory_bytes
     if machine.device is DeviceChoice.CUDA and plainly_without_cuda():
         resolve_device(machine.device.value)
 
@@ -65,6 +66,20 @@ def require_format(style: str | None, output: Output) -> None:
     require_form(style)
     if output.as_json and style != "json":
         raise UsageError(f"--json and --format {style} ask for two forms of the same", hint="leave one of them out")
+
+
+def require_memory_of_use(machine: MachineOptions, *, file: str | None = None, analytic: str | None = None) -> None:
+    """Raise for ``--memory`` where nothing is profiled: the profile in ``file`` is there, an analytic one is computed."""
+    if machine.memory is None:
+        return
+    if file is not None:
+        raise UsageError(
+            f"--memory cannot change the profile in {file}", hint="leave it out, or name the model instead of the file"
+        )
+    if analytic is not None:
+        raise UsageError(
+            f"--memory has no effect with --analytic {analytic}, which loads nothing", hint="leave one of them out"
+        )
 
 
 def _require_cluster(planning: PlanOptions, name: str) -> None:

@@ -114,6 +114,26 @@ class MachineOptions:
 
     device: Annotated[DeviceChoice, typer.Option(help="Kind of device.")] = DeviceChoice.AUTO
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per stage.")] = None
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Most of the unsplit model on one device at once, as 9GB: more is profiled and checked in parts; "
+            "default: what is free.",
+        ),
+    ] = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The budget in bytes; None: what is free. Raises :class:`UsageError` for what is no size."""
+        from partkit.data.units import parse_bytes
+
+        if self.memory is None:
+            return None
+        size = parse_bytes(self.memory)
+        if size == 0:
+            raise UsageError(f"--memory {self.memory} leaves no room for anything", hint="give a size, as --memory 9GB")
+        return size
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def profile_of(
             threads=machine.threads,
             analytic=analytic,
             refresh=refresh,
+            memory_bytes=machine.memory_bytes,
             progress=progress,
         )
 

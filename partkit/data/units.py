@@ -32,7 +32,7 @@ def parse_bytes(text: str) -> int:
     """
     match = _SIZE.fullmatch(text)
     factor = _BYTE_UNITS.get(match.group(2).lower()) if match else None
-    if match is None or factor is None:
+    if match is None or factor is None or not math.isfinite(float(match.group(1)) * factor):
         raise UsageError(f"{text!r} is not a size", hint="write it as 24GiB, 1.5GB or a number of bytes")
     return int(float(match.group(1)) * factor)
 

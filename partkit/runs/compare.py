@@ -61,6 +61,8 @@ class CompareOptions:
     threads: int | None = None
     streams: int = 1
     """CUDA streams that deepspeed and fsdp1 deal their items to."""
+    memory_bytes: int | None = None
+    """Most weights and values that executors of the whole model, and the reference, may have on a device at once."""
     allow_code: bool = False
     quick: bool = False
     """Label the result as one of few and short rounds."""
@@ -100,6 +102,7 @@ class Contest:
             allow_code=self._options.allow_code,
             timeout_s=self._options.timeout_s,
             streams=self._options.streams,
+            memory_bytes=self._options.memory_bytes,
         )
         self._load_before = os.getloadavg()[0]
         self._contenders = [Contender(name) for name in self._options.executors]

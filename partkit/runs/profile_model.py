@@ -164,6 +164,7 @@ def _request(job: ProfileJob) -> dict[str, Any] | None:
         "threads": job.threads,
         "host": socket.gethostname(),
         "versions": [package_version(package) for package in ("torch", "transformers", "timm", "partkit")],
+        **({} if job.memory_bytes is None else {"memory_bytes": job.memory_bytes}),
     }
 
 

@@ -68,6 +68,20 @@ CHECKED = [
         2,
         "there are no published figures here for a device 'h300'; did you mean h200 or h100?",
     ),
+    ("plan bert-tiny --memory much", 2, "'much' is not a size; write it as 24GiB, 1.5GB or a number of bytes"),
+    ("profile bert-tiny --memory 0GB", 2, "--memory 0GB leaves no room for anything; give a size, as --memory 9GB"),
+    (f"run {PLAN} --memory -1", 2, "'-1' is not a size; write it as 24GiB, 1.5GB or a number of bytes"),
+    ("compare bert-tiny --memory 0", 2, "--memory 0 leaves no room for anything; give a size, as --memory 9GB"),
+    (
+        "profile bert-tiny --analytic h100 --memory 9GB",
+        2,
+        "--memory has no effect with --analytic h100, which loads nothing; leave one of them out",
+    ),
+    (
+        "plan profile.json --memory 9GB",
+        2,
+        "--memory cannot change the profile in profile.json; leave it out, or name the model instead of the file",
+    ),
     (
         "plan bert-tiny -o folder",
         2,

@@ -36,13 +36,26 @@ def test_a_model_is_planned_first_and_the_plan_written(partkit, library):
     library.plan = library.plan.model_copy(
         update={"model": library.plan.model.model_copy(update={"source": "py:mine:net"})}
     )
-    told = partkit("compare", "py:mine:net", "--stages", "2", "--with", "single, pipeline", "--quick", "-o", "c.json")
+    told = partkit(
+        "compare",
+        "py:mine:net",
+        "--stages",
+        "2",
+        "--with",
+        "single, pipeline",
+        "--quick",
+        "-o",
+        "c.json",
+        "--memory",
+        "5MB",
+    )
     assert told.code == 0
     assert told.out.endswith("\nplan: plans/mine-net2.json\n")
     assert told.err.endswith("wrote plans/mine-net2.json\ncompare_executors at work\nwrote c.json\n")
     options = library.asked["compare_executors"][1]
     assert options.executors == ("single", "pipeline")
     assert (options.rounds, options.seconds_per_round, options.quick) == (3, 0.5, True)
+    assert options.memory_bytes == library.asked["profile_model"][1]["memory_bytes"] == 5_000_000
     assert options.allow_code, "typing py: is consent"
     assert Comparison.load("c.json") == library.comparison
 

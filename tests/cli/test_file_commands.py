@@ -111,7 +111,7 @@ def test_validate_profiles_the_plan_s_model_where_no_profile_is_kept(partkit, li
     partkit("validate", str(GOLDEN / "plan.v1.json"), "--threads", "1")
     assert library.asked["profile_model"] == (
         library.plan.model,
-        {"device": "auto", "threads": 1, "analytic": None},
+        {"device": "auto", "threads": 1, "analytic": None, "memory_bytes": None},
     )
 
 
@@ -155,6 +155,7 @@ def test_profile_shows_blocks_and_writes_only_if_asked(partkit, library, tmp_pat
         "threads": None,
         "refresh": True,
         "analytic": None,
+        "memory_bytes": None,
     }
 
 

@@ -43,7 +43,20 @@ def test_options_reach_the_library(partkit, library):
     told = partkit(
         *("plan", "bert-tiny", "--stages", "2", "--batch", "4", "--seq", "64", "--input", "x=1x2:int64"),
         *("--dtype", "bfloat16", "--seed", "7", "--task", "masked-lm", "--trust-remote-code", "--device", "cpu"),
-        *("--threads", "1", "--planner", "chain", "--objective", "latency", "--pin", "a=b=0", "--pin", "cls=1"),
+        *(
+            "--threads",
+            "1",
+            "--memory",
+            "9GB",
+            "--planner",
+            "chain",
+            "--objective",
+            "latency",
+            "--pin",
+            "a=b=0",
+            "--pin",
+            "cls=1",
+        ),
         *("--cap", "0=1GB", "--cap", "cpu1=2GiB", "--granularity", "layer", "--replicate", "auto", "--cluster", "box"),
         *("--keep-together", "layer.[12]", "--keep-together", "cls"),
     )
@@ -61,7 +74,8 @@ def test_options_reach_the_library(partkit, library):
             "trust_remote_code": True,
         },
     )
-    assert library.asked["profile_model"][1] == {"device": "cpu", "threads": 1, "analytic": None, "refresh": False}
+    profiled = {"device": "cpu", "threads": 1, "analytic": None, "refresh": False, "memory_bytes": 9_000_000_000}
+    assert library.asked["profile_model"][1] == profiled
     assert library.asked["load_cluster"] == ("box", {})
     profile, cluster, request, _ = library.asked["plan_as_asked"]
     assert (profile, cluster) == (library.profile, library.cluster)
@@ -121,12 +135,8 @@ def test_model_options_beside_a_profile_file_are_refused(partkit, library):
 
 def test_analytic_times_need_no_device_but_a_cluster_to_plan_for(partkit, library, monkeypatch):
     assert partkit("plan", "bert-tiny", "--analytic", "h100", "--cluster", "box").code == 0
-    assert library.asked["profile_model"][1] == {
-        "device": "auto",
-        "threads": None,
-        "analytic": "h100",
-        "refresh": False,
-    }
+    profiled = {"device": "auto", "threads": None, "analytic": "h100", "refresh": False, "memory_bytes": None}
+    assert library.asked["profile_model"][1] == profiled
     path = str(GOLDEN / "profile.v1.json")
     assert partkit("plan", path, "--analytic", "h100", "-q").err == (
         f"partkit: --analytic cannot change the profile in {path}; leave it out, or name the model instead\n"
@@ -182,12 +192,12 @@ def test_pareto_lists_plans_and_writes_them_only_into_a_named_folder(partkit, li
 
 def test_measure_runs_the_stages_and_says_where_the_rounds_did_not_settle(partkit, library):
     library.tuned = SimpleNamespace(plan=library.plan, is_stable=False)
-    told = partkit("plan", "bert-tiny", "--measure", "--threads", "1", "-q")
+    told = partkit("plan", "bert-tiny", "--measure", "--threads", "1", "--memory", "2GB", "-q")
     assert told.code == 0
     assert told.err == ("warning: after 0 rounds another cut still promised more; this plan ran fastest of them\n")
     profile, cluster, request, options, _ = library.asked["plan_by_measuring"]
     assert (profile, cluster, request.planner) == (library.profile, library.cluster, "auto")
-    assert options == RunOptions(seconds=1.0, check=False, threads=1, allow_code=True)
+    assert options == RunOptions(seconds=1.0, check=False, threads=1, allow_code=True, memory_bytes=2_000_000_000)
     assert Plan.load("plans/bert-tiny2.json").stages == library.plan.stages
 
 

@@ -25,7 +25,7 @@ def test_options_reach_the_library(partkit, library):
     partkit(
         *("run", PLAN, "--items", "5", "--seconds", "2.5", "--no-check", "--device", "cpu", "--threads", "1"),
         *("--mode", "latency", "--allow-code", "--devices", "0,0"),
-        *("--timeout", "7.5", "--no-loop-graph"),
+        *("--timeout", "7.5", "--no-loop-graph", "--memory", "1.5GiB"),
     )
     plan, options, _ = library.asked["run_plan"]
     assert plan == Plan.load(PLAN)
@@ -40,6 +40,7 @@ def test_options_reach_the_library(partkit, library):
         devices=(0, 0),
         timeout_s=7.5,
         loop_graph="off",
+        memory_bytes=3 * 2**29,
     )
 
 

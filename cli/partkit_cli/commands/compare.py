@@ -102,6 +102,7 @@ def compare(
             seconds_per_round=seconds or (QUICK_SECONDS_PER_ROUND if quick else SECONDS_PER_ROUND),
             device=machine.device.value,
             threads=machine.threads,
+            memory_bytes=machine.memory_bytes,
             streams=streams,
             allow_code=allow_code or typed,
             quick=quick,

@@ -54,7 +54,7 @@ def plan(
       partkit plan bert --cluster 8x-nvlink --pareto
     """
     from partkit.data.writing import require_folder, require_place
-    from partkit_cli.checks import PLANS, require_plannable
+    from partkit_cli.checks import PLANS, require_memory_of_use, require_plannable
     from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
 
     if pareto and measure:
@@ -62,6 +62,7 @@ def plan(
     if path is not None:
         (require_folder if pareto else require_place)(path)
     require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
+    require_memory_of_use(machine, file=model if is_file(model) else None, analytic=analytic)
     profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)
@@ -105,7 +106,12 @@ def _measured_plan(
 
     cluster = cluster_for(profile, planning, machine, output)
     options = RunOptions(
-        seconds=1.0, check=False, device=machine.device.value, threads=machine.threads, allow_code=typed
+        seconds=1.0,
+        check=False,
+        device=machine.device.value,
+        threads=machine.threads,
+        allow_code=typed,
+        memory_bytes=machine.memory_bytes,
     )
     with output.progress() as progress:
         tuned = plan_by_measuring(profile, cluster, planning.request(cluster), options, progress=progress)

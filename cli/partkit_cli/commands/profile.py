@@ -38,9 +38,10 @@ def profile(
       partkit profile bert --analytic h100
       partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
     """
-    from partkit_cli.checks import require_machine
+    from partkit_cli.checks import require_machine, require_memory_of_use
 
     require_machine(machine)
+    require_memory_of_use(machine, analytic=analytic)
     if analytic is not None:
         from partkit.profilers.nominal import nominal_device
 
@@ -55,6 +56,7 @@ def profile(
             threads=machine.threads,
             refresh=refresh,
             analytic=analytic,
+            memory_bytes=machine.memory_bytes,
             progress=progress,
         )
     output.document(measured)

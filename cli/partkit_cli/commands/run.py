@@ -94,6 +94,7 @@ def run(
         check=check,
         device=machine.device.value,
         threads=machine.threads,
+        memory_bytes=machine.memory_bytes,
         mode=mode.value,
         allow_code=allow_code,
         rate_per_s=rate,

@@ -98,5 +98,6 @@ def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_co
             device=machine.device.value,
             threads=machine.threads,
             analytic=plan.node_times.device if plan.node_times.is_analytic else None,
+            memory_bytes=machine.memory_bytes,
             progress=progress,
         )
