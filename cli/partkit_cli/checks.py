@@ -69,7 +69,7 @@ def require_format(style: str | None, output: Output) -> None:
 
 
 def require_memory_of_use(machine: MachineOptions, *, file: str | None = None, analytic: str | None = None) -> None:
-    """Raise for ``--memory`` where nothing is profiled: the profile in ``file`` is there, an analytic one is computed."""
+    """Raise for ``--memory`` where nothing is profiled: a ``file`` has the profile, an analytic one is computed."""
     if machine.memory is None:
         return
     if file is not None:
