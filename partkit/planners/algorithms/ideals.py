@@ -17,13 +17,18 @@ from partkit.planners.problem.blocks import Blocks
 from partkit.planners.problem.problem import TOLERANCE, Problem
 from partkit.planners.search.coarse import MAX_BLOCKS
 from partkit.planners.search.downset_tables import downset_cuts
-from partkit.planners.search.downsets import as_rows, downsets_between, downsets_of_work, work_of
+from partkit.planners.search.downsets import as_rows, downsets_between, enumerate_downsets, sorted_rows, work_of
+from partkit.planners.search.layers import LayerSearch, has_layers
 from partkit.planners.search.outcome import Outcome, rank_of, value_of
 from partkit.planners.search.solve import solve
+from partkit.planners.search.windows import Window, cut_windows, downsets_within
 
 MAX_CUTS = 6_000
 """Downsets that the pair tables may hold: 300 MB each at that size."""
-
+MAX_EASY = 300
+"""Downsets up to which the tables of all pairs are made at once."""
+_MAX_DECIDED = 4_000
+"""Blocks up to which those that no cut can be before or after are worked out."""
 
 _MAX_NEAR = 3_000
 _REACHES = (64, 32, 16, 8, 4, 2, 1)
@@ -47,7 +52,7 @@ def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
     if problem.request.objective != "memory":
         found, searched = _search(problem, problem.blocks, known, with_memory=False)
         if not searched:
-            return None if known is None else search_near(problem, known)
+            return None if known is None else _improve_from_near(problem, known)
         fits = found is None or problem.fits(found.assignment, found.costs)
     if not fits:
         found, searched = _search(problem, problem.all_blocks, known, with_memory=True)
@@ -56,12 +61,24 @@ def improve(problem: Problem, known: Outcome | None) -> Outcome | None:
     return _better(problem, known, found)
 
 
+def _improve_from_near(problem: Problem, known: Outcome) -> Outcome:
+    """The best plan near ``known``, then once more the exact search: fewer cuts may help one that is better."""
+    near = search_near(problem, known)
+    if near.costs.period_s >= known.costs.period_s * (1 - TOLERANCE):
+        return near
+    found, searched = _search(problem, problem.blocks, near, with_memory=False)
+    if not searched or (found is not None and not problem.fits(found.assignment, found.costs)):
+        return near
+    return _better(problem, near, found) or near
+
+
 def search_near(problem: Problem, known: Outcome) -> Outcome:
     """Where all downsets are too many: those near the known plan's cuts, again while that helps. No proof."""
     blocks = problem.blocks
     while blocks.num_blocks <= MAX_BLOCKS and not problem.is_out_of_time:
         members = _near_downsets(blocks, known)
-        members = members[useful(problem, work_of(members, blocks.time_s), known.costs.period_s * (1 + TOLERANCE))]
+        windows = cut_windows(problem, blocks, known.costs.period_s * (1 + TOLERANCE))
+        members = members[useful(windows, work_of(members, blocks.time_s))]
         found = solve(
             problem, downset_cuts(blocks, members, problem.best_link, num_slots=None), "ideals", check_peaks=False
         )
@@ -109,10 +126,12 @@ def _search(
     upper_s = np.inf
     if known is not None and problem.request.objective == "throughput":
         upper_s = known.costs.period_s * (1 + TOLERANCE)
-    members = downsets_of_work(blocks, _windows(problem, blocks, upper_s), problem.request.max_ideals)
-    if members is None:
+    layers = _cuts_within(problem, blocks, upper_s)
+    if layers is None:
         return None, False
-    members = members[useful(problem, work_of(members, blocks.time_s), upper_s)]
+    members = sorted_rows(blocks, layers)
+    if np.isfinite(upper_s) and not with_memory and has_layers(problem) and len(members) > MAX_EASY:
+        return _search_layers(problem, blocks, layers, upper_s)
     if len(members) > MAX_CUTS:
         return None, False
     num_slots = problem.request.num_slots if with_memory else None
@@ -123,21 +142,40 @@ def _search(
     return (None if found is None else replace(found, covers_all=True, detail=detail)), True
 
 
-def _windows(problem: Problem, blocks: Blocks, upper_s: float) -> list[tuple[float, float]]:
-    """Work that may lie before a cut: some devices can do it within ``upper_s``, and the others the rest."""
-    total_s, count = float(blocks.time_s.sum()), problem.num_usable_devices
-    if not np.isfinite(upper_s):
-        return [(0.0, total_s)]
-    speed = np.r_[0.0, np.cumsum(problem.fastest_speeds)] * upper_s
-    slack_s = total_s * TOLERANCE
-    return [(total_s - speed[count - devices] - slack_s, speed[devices] + slack_s) for devices in range(1, count)]
+def _cuts_within(problem: Problem, blocks: Blocks, upper_s: float) -> list[BoolArray] | None:
+    """For each number of devices before a cut, the downsets where it may be; None where they are too many."""
+    limit, windows = problem.request.max_ideals, cut_windows(problem, blocks, upper_s)
+    if blocks.num_blocks > _MAX_DECIDED:
+        members = enumerate_downsets(blocks, limit)
+        return None if members is None else [members[useful(windows, work_of(members, blocks.time_s))]]
+    middle_first = sorted(range(len(windows)), key=lambda index: -min(index, len(windows) - 1 - index))
+    layers: dict[int, BoolArray] = {}
+    for index in middle_first:
+        found = downsets_within(blocks, problem.best_link, windows[index], limit)
+        if found is None:
+            return None
+        layers[index] = found
+    return [layers[index] for index in range(len(windows))]
 
 
-def useful(problem: Problem, work_s: FloatArray, upper_s: float) -> BoolArray:
-    """Downsets whose work lies in one of the windows."""
-    windows = _windows(problem, problem.blocks, upper_s)
+def _search_layers(
+    problem: Problem, blocks: Blocks, layers: list[BoolArray], upper_s: float
+) -> tuple[Outcome | None, bool]:
+    """The same over very many downsets: those that are left of them once the others are ruled out."""
+    narrowed = LayerSearch.of(problem, blocks).narrow(layers, upper_s)
+    if narrowed is None or len(narrowed.members) > MAX_CUTS:
+        return None, False
+    cuts = downset_cuts(blocks, narrowed.members, problem.best_link, num_slots=None, longest_s=upper_s)
+    found = solve(problem, cuts, "ideals", check_peaks=False)
+    num_downsets = sum(len(layer) for layer in layers)
+    detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks where a cut may help"
+    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
+
+
+def useful(windows: list[Window], work_s: FloatArray) -> BoolArray:
+    """Downsets whose work lies in one of the windows, and the first and the last."""
     useful: BoolArray = (work_s <= 0) | (work_s >= work_s[-1])
-    for low_s, high_s in windows:
-        useful |= (work_s >= low_s) & (work_s <= high_s)
+    for window in windows:
+        useful |= (work_s >= work_s[-1] - window.after_s) & (work_s <= window.before_s)
     useful[0] = useful[-1] = True
     return useful

@@ -55,6 +55,29 @@ class Blocks:
         """Blocks that use each block."""
         return self._neighbours(0, 1)
 
+    @cached_property
+    def readers(self) -> dict[int, list[int]]:
+        """For each value that leaves its block, the other blocks that use it."""
+        makers, readers = self.block_of[self.graph.use_source], self.block_of[self.graph.use_target]
+        across = makers != readers
+        found: dict[int, list[int]] = {}
+        for value, reader in np.unique(
+            np.stack([self.graph.use_source[across], readers[across]], axis=1), axis=0
+        ).tolist():
+            found.setdefault(value, []).append(reader)
+        return found
+
+    @cached_property
+    def extreme_work(self) -> tuple[FloatArray, FloatArray]:
+        """For each block the most work of a downset without it, and the least of one with it. O(blocks^2)."""
+        reaches = np.eye(self.num_blocks, dtype=bool)
+        for block in range(self.num_blocks - 1, -1, -1):
+            for target in self.successors[block]:
+                reaches[block] |= reaches[target]
+        after_s = np.array([self.time_s[row].sum() for row in reaches])
+        before_s = np.array([self.time_s[row].sum() for row in reaches.T])
+        return float(self.time_s.sum()) - after_s, before_s
+
     @property
     def is_chain(self) -> bool:
         """True when there is only one topological order: each block is used by the next."""
@@ -73,8 +96,8 @@ def make_blocks(graph: Graph, request: PlanRequest, *, fuse_idle: bool) -> Block
 
     Fused are tied nodes (:func:`find_ties`) and whatever lies on a cycle between them. With ``fuse_idle`` also
     nodes of no time beside the only neighbour that they need: no plan loses time by it where all links are alike,
-    but its peak memory may be a value larger. Raises :class:`InfeasibleError` where pins contradict each other or
-    the graph's order. O(nodes + uses).
+    but its peak memory may be larger by a value, or by what such a node holds. Raises :class:`InfeasibleError` where
+    pins contradict each other or the graph's order. O(nodes + uses).
     """
     pin_of_node = node_pins(graph, request.pins)
     labels = _fuse_cycles(graph, _fuse_required(graph, request))
@@ -130,7 +153,7 @@ def _fuse_cycles(graph: Graph, labels: IntArray) -> IntArray:
 
 
 def _fuse_idle_nodes(graph: Graph, labels: IntArray, pins: IntArray) -> IntArray:
-    """Give nodes that take no time and hold nothing to a neighbour, where no plan loses by it.
+    """Give nodes that take no time to a neighbour, where no plan loses by it (but memory, if they hold parameters).
 
     A node with one producer and at most one consumer costs least beside the producer when its value is no
     larger and nothing else reads what it reads; beside the consumer when its value is no smaller. A source
@@ -142,9 +165,7 @@ def _fuse_idle_nodes(graph: Graph, labels: IntArray, pins: IntArray) -> IntArray
         producers[target].append(source)
         consumers[source].append(target)
     alone = np.bincount(labels, minlength=graph.num_nodes)[labels] == 1
-    holds = np.zeros(graph.num_nodes, dtype=bool)
-    holds[graph.held_node] = True
-    idle = alone & (graph.time_s == 0) & ~holds & (pins == NO_PIN) & ~graph.is_input
+    idle = alone & (graph.time_s == 0) & (pins == NO_PIN) & ~graph.is_input
     size = graph.output_bytes
     pairs = []
     for index in np.flatnonzero(idle).tolist():

@@ -1,9 +1,10 @@
-"""Costs between every two downsets of a graph, by matrix products."""
+"""Costs between downsets of a graph, by matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,55 +19,27 @@ from partkit.planners.search.downsets import work_of
 _ROWS_AT_ONCE = 256
 
 
-def downset_cuts(
-    blocks: Blocks, members: BoolArray, link: Link, *, num_slots: int | None, longest_s: float = np.inf
-) -> Cuts:
-    """Cuts at the downsets ``members`` (rows, as :func:`as_rows` sorts them): see :class:`Cuts`.
+class Side(NamedTuple):
+    """Downsets as the starts or the ends of stages: what the traffic between two of them depends on."""
 
-    Stages of more work than ``longest_s`` are left out of the tables, which makes them a band. With ``num_slots``
-    the memory table holds what does not depend on the order of execution, parameters, buffers and slots: a lower
-    bound on the peak.
+    made: BoolArray
+    """[downset, item]: whether the item's producer is inside."""
+    num_inside: NDArray[np.float32]
+    """[downset, item]: how many of the item's users are inside. Small whole numbers: float32 is exact."""
 
-    A value is received between downsets I and J when its producer is in I and more of its consumers are in
-    J than in I: the sum over m of [m consumers in I] x [more than m in J], so a product of two matrices
-    with a column for each use. It is sent when its producer is in J, not in I, and a consumer not in J.
-    """
-    graph = blocks.graph
-    work_s = work_of(members, blocks.time_s)
-    band = _Band(band_starts(work_s, longest_s))
-    values = Users.of_values(blocks)
-    value_s = link.latency_s + graph.output_bytes / link.bytes_per_s
-    receive_s = _first_uses(values, members, value_s, band)
-    send_s = _sends(values, members, value_s, band)
-    memory_bytes = None
-    if num_slots is not None:
-        slots = _first_uses(values, members, graph.output_bytes, band) + _sends(
-            values, members, graph.output_bytes, band
-        )
-        holdings = Users.of_holdings(blocks)
-        memory_bytes = num_slots * slots + _first_uses(holdings, members, graph.holding_bytes, band)
-    apart = ~_is_subset(members, band)
-    receive_s[apart] = send_s[apart] = np.inf
-    return Cuts(blocks, members, work_s, receive_s, send_s, band.first, memory_bytes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Band:
-    """The part of the tables that is filled: for each end the starts from ``first`` on."""
-
-    first: IntArray
-
-    def squares(self) -> Iterator[tuple[slice, slice]]:
-        """Ends and starts, some rows at once, that cover the band."""
-        size = len(self.first)
-        for low in range(0, size, _ROWS_AT_ONCE):
-            high = min(low + _ROWS_AT_ONCE, size)
-            yield slice(low, high), slice(int(self.first[low]), high)
+    def rows(self, some: slice | IntArray | BoolArray) -> Side:
+        """Some of the downsets."""
+        return Side(self.made[some], self.num_inside[some])
 
 
 @dataclass(frozen=True, eq=False)
 class Users:
-    """Which blocks use each item (a value that leaves its block, or a holding)."""
+    """Which blocks use each item (a value that leaves its block, or a holding).
+
+    A value is received between downsets I and J when its producer is in I and more of its users are in J than in I:
+    the sum over m of [m users in I] x [more than m in J], so a product of two matrices for each m. It is sent when
+    its producer is in J, not in I, and a user not in J.
+    """
 
     item: IntArray
     producer: IntArray
@@ -93,46 +66,91 @@ class Users:
         item = np.arange(len(graph.holding_bytes))
         return Users(item, np.full(len(item), -1), user)
 
+    def side(self, members: BoolArray) -> Side:
+        """The downsets ``members`` as an end of stages."""
+        users = csr_matrix(self.user.astype(np.float32))
+        return Side(self.is_made(members), np.asarray((users @ members.T.astype(np.float32)).T))
+
     def is_made(self, members: BoolArray) -> BoolArray:
         """For each downset and item, whether the item's producer is inside."""
         made: BoolArray = members[:, self.producer] | (self.producer < 0)
         return made
 
-    def count(self, members: BoolArray) -> NDArray[np.float32]:
-        """For each downset and item, how many of the item's users are inside. Small whole numbers: float32 is exact."""
-        users = csr_matrix(self.user.astype(np.float32))
-        counts: NDArray[np.float32] = (users @ members.T.astype(np.float32)).T
-        return counts
+    def received(self, ends: Side, starts: Side, weight: FloatArray) -> FloatArray:
+        """[end, start]: weight of the items made within ``start`` that a block between the two uses."""
+        num_users = self.user.sum(axis=1)
+        table = np.zeros((len(ends.made), len(starts.made)))
+        for number in range(int(num_users.max(initial=0))):
+            some = num_users > number
+            of_start = (starts.made & (starts.num_inside == number))[:, some]
+            table += _product((ends.num_inside > number)[:, some], of_start, weight[some])
+        return table
+
+    def sent(self, ends: Side, starts: Side, weight: FloatArray) -> FloatArray:
+        """[end, start]: weight of the items made between the two that a block outside ``end`` uses."""
+        wanted = ends.num_inside < self.user.sum(axis=1)
+        return _product(ends.made & wanted, ~starts.made, weight)
 
 
-def _first_uses(users: Users, members: BoolArray, weight: FloatArray, band: _Band) -> FloatArray:
-    """[end, start]: weight of the items made within ``start`` that a block between the two uses."""
-    made, count = users.is_made(members), users.count(members)
-    num_users = users.user.sum(axis=1)
-    table = np.zeros((len(members), len(members)))
-    for number in range(int(num_users.max(initial=0))):
-        some = num_users > number
-        of_start = (made & (count == number))[:, some]
-        _add_product(table, (count > number)[:, some], of_start, weight[users.item[some]], band)
-    return table
+def _product(of_end: BoolArray, of_start: BoolArray, weight: FloatArray) -> FloatArray:
+    """[end, start]: the weights of the items that both hold."""
+    shared = np.flatnonzero(of_end.any(axis=0) & of_start.any(axis=0))
+    product: FloatArray = (of_end[:, shared] * weight[shared]) @ of_start[:, shared].T.astype(np.float64)
+    return product
 
 
-def _sends(users: Users, members: BoolArray, weight: FloatArray, band: _Band) -> FloatArray:
-    """[end, start]: weight of the items made between the two that a block outside ``end`` uses."""
-    made = users.is_made(members)
-    wanted = users.count(members) < users.user.sum(axis=1)
-    own = weight[users.item]
-    table = np.zeros((len(members), len(members)))
-    _add_product(table, made & wanted, ~made, own, band)
-    return table
+def downset_cuts(
+    blocks: Blocks, members: BoolArray, link: Link, *, num_slots: int | None, longest_s: float = np.inf
+) -> Cuts:
+    """Cuts at the downsets ``members`` (rows, as :func:`sorted_rows` sorts them): see :class:`Cuts`.
 
-
-def _add_product(table: FloatArray, of_end: BoolArray, of_start: BoolArray, weight: FloatArray, band: _Band) -> None:
-    """Add, to each [end, start] in the band, the weights of the items that both hold."""
+    Stages of more work than ``longest_s`` are left out of the tables, which makes them a band. With ``num_slots``
+    the memory table holds what does not depend on the order of execution, parameters, buffers and slots: a lower
+    bound on the peak.
+    """
+    graph = blocks.graph
+    work_s = work_of(members, blocks.time_s)
+    band = _Band(band_starts(work_s, longest_s))
+    values = Users.of_values(blocks)
+    side = values.side(members)
+    value_s = (link.latency_s + graph.output_bytes / link.bytes_per_s)[values.item]
+    receive_s, send_s = np.zeros((2, len(members), len(members)))
     for ends, starts in band.squares():
-        shared = np.flatnonzero(of_end[ends].any(axis=0) & of_start[starts].any(axis=0))
-        left = of_end[ends][:, shared] * weight[shared]
-        table[ends, starts] += left @ of_start[starts][:, shared].T.astype(np.float64)
+        receive_s[ends, starts] = values.received(side.rows(ends), side.rows(starts), value_s)
+        send_s[ends, starts] = values.sent(side.rows(ends), side.rows(starts), value_s)
+    memory_bytes = None if num_slots is None else _memory(blocks, members, values, side, num_slots, band)
+    apart = ~_is_subset(members, band)
+    receive_s[apart] = send_s[apart] = np.inf
+    return Cuts(blocks, members, work_s, receive_s, send_s, band.first, memory_bytes)
+
+
+def _memory(blocks: Blocks, members: BoolArray, values: Users, side: Side, num_slots: int, band: _Band) -> FloatArray:
+    """Parameters, buffers and slots of what lies between each two downsets."""
+    graph, holdings = blocks.graph, Users.of_holdings(blocks)
+    held = holdings.side(members)
+    slot_bytes = graph.output_bytes[values.item] * num_slots
+    memory_bytes = np.zeros((len(members), len(members)))
+    for ends, starts in band.squares():
+        memory_bytes[ends, starts] = (
+            values.received(side.rows(ends), side.rows(starts), slot_bytes)
+            + values.sent(side.rows(ends), side.rows(starts), slot_bytes)
+            + holdings.received(held.rows(ends), held.rows(starts), graph.holding_bytes)
+        )
+    return memory_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """The part of the tables that is filled: for each end the starts from ``first`` on."""
+
+    first: IntArray
+
+    def squares(self) -> Iterator[tuple[slice, slice]]:
+        """Ends and starts, some rows at once, that cover the band."""
+        size = len(self.first)
+        for low in range(0, size, _ROWS_AT_ONCE):
+            high = min(low + _ROWS_AT_ONCE, size)
+            yield slice(low, high), slice(int(self.first[low]), high)
 
 
 def _is_subset(members: BoolArray, band: _Band) -> BoolArray:

@@ -14,7 +14,7 @@ from partkit.planners import PlanRequest
 from partkit.planners.costs.graph import build_graph
 from partkit.planners.problem.blocks import make_blocks
 from partkit.planners.search.downset_tables import downset_cuts
-from partkit.planners.search.downsets import downsets_of_work, enumerate_downsets
+from partkit.planners.search.downsets import enumerate_downsets
 from tests.planners.instances import profiles
 
 quick = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -48,17 +48,6 @@ def test_all_downsets_are_found_each_after_those_that_it_holds(profile):
     assert len(rows) == len(as_sets(rows))
     for later, earlier in itertools.combinations(range(len(rows)), 2):
         assert not (rows[earlier] <= rows[later]).all() or earlier > later
-
-
-@quick
-@given(profiles(max_nodes=7), st.floats(0, 15), st.floats(0, 5))
-def test_none_with_work_in_a_window_is_left_out(profile, low_s, width_s):
-    blocks = blocks_of(profile)
-    window = (low_s, low_s + width_s)
-    found = as_sets(downsets_of_work(blocks, [window], 1000))
-    work_s = {members: blocks.time_s[list(members)].sum() for members in all_downsets(blocks)}
-    wanted = {members for members, seconds in work_s.items() if window[0] <= seconds <= window[1]}
-    assert wanted <= found <= all_downsets(blocks)
 
 
 def test_more_downsets_than_the_limit_are_given_up():
