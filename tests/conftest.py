@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("searching", settings.get_profile("repeatable"), derandomize=False)
 settings.load_profile("repeatable")
-"""Every run tries the same examples: a failure is of the commit, and is there again when it is looked for."""
+"""Every run tries the same examples: a failure is of the commit, and is there again when it is looked for. New ones:
+``pytest --hypothesis-profile=searching``."""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,43 @@ def operator_dag(num_nodes: int, width: int, seed: int) -> Profile:
         edges += [(end, nodes[-1].name) for end in dict.fromkeys([*ends, previous])]
         previous = nodes[-1].name
     return Profile(nodes=tuple(nodes), edges=tuple(edges))
+
+
+def dense_dag(num_nodes: int, seed: int) -> Profile:
+    """Operations that each read two of the 30 before them; their values are small beside their work."""
+    draw = random.Random(seed)
+    nodes = [Node(name="input", op="input", time_s=0.0, output_bytes=256)]
+    edges: list[tuple[str, str]] = []
+    for index in range(1, num_nodes):
+        node = _node(draw, f"op{index}", draw.lognormvariate(0.0, 0.7) * 1e-5)
+        nodes.append(node.model_copy(update={"output_bytes": node.output_bytes // 16}))
+        before = range(max(0, index - 30), index)
+        edges += [(nodes[source].name, node.name) for source in sorted(draw.sample(before, min(2, len(before))))]
+    return Profile(nodes=tuple(nodes), edges=tuple(edges))
+
+
+def read_placement_graph(path: Path) -> tuple[Profile, Cluster]:
+    """A throughput input of Tarnawski et al. (github.com/msr-fiddle/dnn-partitioning), on its accelerators.
+
+    Its times are milliseconds. A value's price on the link is given in place of its bytes, so bytes are made of it for
+    a link of 1 TB/s; sending and receiving take their turn with compute, and a value is sent once. The processor,
+    memory limits and colour classes are left out: a training graph is one graph of forward and backward operations.
+    """
+    data = json.loads(path.read_text())
+    price_ms = {edge["sourceId"]: edge["cost"] for edge in data["edges"]}
+    nodes = tuple(
+        Node(
+            name=f"n{node['id']}",
+            time_s=node["fpgaLatency"] / 1e3,
+            output_bytes=round(price_ms.get(node["id"], 0.0) * 1e9),
+            param_bytes=round(node["size"]),
+        )
+        for node in data["nodes"]
+    )
+    edges = tuple((f"n{edge['sourceId']}", f"n{edge['destId']}") for edge in data["edges"])
+    devices = tuple(Device(name=f"d{index}") for index in range(data["maxFPGAs"]))
+    cluster = Cluster(devices=devices, link=Link(bytes_per_s=1e12), overlap=False, fanout="once")
+    return Profile(nodes=nodes, edges=edges), cluster
 
 
 def _node(draw: random.Random, name: str, time_s: float) -> Node:

@@ -5,6 +5,8 @@ python benchmarks/planner/main.py --peers    ratios to peers and to the bound
 python benchmarks/planner/main.py --exact    gap to the exact contiguous optimum, searched without any pruning
 python benchmarks/planner/main.py --scaling  time and peak memory, 100 to 20,000 nodes
 python benchmarks/planner/main.py --targets  the times that the design asks for
+python benchmarks/planner/main.py --hard [FOLDER]  graphs with very many downsets; with those in FOLDER, a checkout of
+                                             github.com/msr-fiddle/dnn-partitioning
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,8 +26,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
-from instances import all_instances, box, operator_dag, random_chain  # noqa: E402
+from instances import all_instances, box, dense_dag, operator_dag, random_chain, read_placement_graph  # noqa: E402
 
+from partkit.data.cluster import Cluster  # noqa: E402
 from partkit.data.plan import Plan  # noqa: E402
 from partkit.data.profile import Profile  # noqa: E402
 from partkit.planners import PlanRequest, make_plan  # noqa: E402
@@ -60,6 +64,8 @@ def main() -> None:
         print_scaling()
     if not wanted or "--exact" in wanted:
         print_exact()
+    if not wanted or "--hard" in wanted:
+        print_hard(Path(wanted[1]) if wanted[:1] == ["--hard"] and len(wanted) > 1 else None)
     if not wanted or "--peers" in wanted:
         print_peers()
 
@@ -172,6 +178,35 @@ def print_targets() -> None:
         f"| exact over {found['ideals']:,} ideals | 5 s | {found['seconds']:.3f} s | {found['mib']:,} MiB | "
         f"{found['gap']:.2%} |\n"
     )
+
+
+def print_hard(folder: Path | None) -> None:
+    """Period, proved gap and processor seconds where the downsets are very many."""
+    print("| graph | stages | devices | period | gap | s |\n|---|---|---|---|---|---|")
+    _timed_plan(random_chain(50, 1), 2, True)  # imports
+    for name, devices, profile, cluster in _hard_cases(folder):
+        started_s = time.process_time()
+        plan = make_plan(profile, cluster, PlanRequest(num_stages=len(cluster.devices)))
+        seconds = time.process_time() - started_s
+        print(
+            f"| {name} | {len(cluster.devices)} | {devices} | {plan.prediction.period_s:.7g} s | "
+            f"{plan.bound.gap:.2%} | {seconds:.2f} |",
+            flush=True,
+        )
+    print()
+
+
+def _hard_cases(folder: Path | None) -> Iterator[tuple[str, str, Profile, Cluster]]:
+    for path in sorted(folder.glob("throughput-inputs/*/*.json")) if folder else ():
+        profile, cluster = read_placement_graph(path)
+        yield f"{path.parent.name}/{path.stem}", "as given", profile, cluster
+    for seed in range(3):
+        yield f"dag-300-w8-{seed}", "no overlap", operator_dag(300, 8, seed), box(8, overlap=False)
+    for seed in (1, 2):
+        for cores in (None, 16.0, 8.0, 2.0):
+            cluster = box(16, overlap=False).model_copy(update={"shared_cores": cores})
+            devices = "no overlap" if cores is None else f"no overlap, {cores:g} shared cores"
+            yield f"dense-1000-{seed}", devices, dense_dag(1000, seed), cluster
 
 
 def print_scaling() -> None:

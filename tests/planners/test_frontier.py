@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.profile import Node, Profile
@@ -13,7 +13,7 @@ from partkit.planners.problem.problem import make_problem
 from tests.planners.exhaustive import assignments
 from tests.planners.instances import clusters, profiles
 
-quick = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60)
 
 
 @quick

@@ -15,6 +15,7 @@ from partkit.planners.search.coarse import MAX_BLOCKS, solve_coarsely
 from partkit.planners.search.outcome import Outcome
 from partkit.planners.search.shares import longest_stage_s
 from partkit.planners.search.solve import solve
+from partkit.planners.search.traffic_search import MAX_WORK, QUICK_WORK
 
 
 def plan(problem: Problem) -> Outcome | None:
@@ -53,7 +54,8 @@ def _solve_blocks(
         return solve_coarsely(problem, blocks, order, planner, num_slots=num_slots)
     longest_s = np.inf if with_memory else longest_stage_s(problem, blocks, order)
     cuts = chain_cuts(blocks, order, problem.best_link, num_slots=num_slots, longest_s=longest_s)
-    outcome = solve(problem, cuts, planner, check_peaks=with_memory)
+    search_work = MAX_WORK if blocks.is_chain else QUICK_WORK
+    outcome = solve(problem, cuts, planner, check_peaks=with_memory, search_work=search_work)
     in_order = bool((np.diff(blocks.block_of) >= 0).all())
     covers_all = blocks.is_chain and (in_order or not with_memory)
     return None if outcome is None else replace(outcome, covers_all=covers_all)

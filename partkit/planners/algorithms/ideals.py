@@ -17,10 +17,11 @@ from partkit.planners.problem.blocks import Blocks
 from partkit.planners.problem.problem import TOLERANCE, Problem
 from partkit.planners.search.coarse import MAX_BLOCKS
 from partkit.planners.search.downset_tables import downset_cuts
-from partkit.planners.search.downsets import as_rows, downsets_between, enumerate_downsets, sorted_rows, work_of
+from partkit.planners.search.downsets import enumerate_downsets, sorted_rows, work_of
 from partkit.planners.search.layers import LayerSearch, has_layers
 from partkit.planners.search.outcome import Outcome, rank_of, value_of
 from partkit.planners.search.solve import solve
+from partkit.planners.search.traffic_search import MAX_WORK, QUICK_WORK
 from partkit.planners.search.windows import Window, cut_windows, downsets_within
 
 MAX_CUTS = 6_000
@@ -30,7 +31,10 @@ MAX_EASY = 300
 _MAX_DECIDED = 4_000
 """Blocks up to which those that no cut can be before or after are worked out."""
 
-_MAX_NEAR = 3_000
+_MAX_NEAR = 2_000
+"""Downsets near the cuts of a plan, all together, where the tables of all pairs are made at once."""
+_MAX_NEAR_A_CUT = 500
+"""Downsets near one cut of a plan where they are searched by layers."""
 _REACHES = (64, 32, 16, 8, 4, 2, 1)
 
 
@@ -76,36 +80,39 @@ def search_near(problem: Problem, known: Outcome) -> Outcome:
     """Where all downsets are too many: those near the known plan's cuts, again while that helps. No proof."""
     blocks = problem.blocks
     while blocks.num_blocks <= MAX_BLOCKS and not problem.is_out_of_time:
-        members = _near_downsets(blocks, known)
-        windows = cut_windows(problem, blocks, known.costs.period_s * (1 + TOLERANCE))
-        members = members[useful(windows, work_of(members, blocks.time_s))]
-        found = solve(
-            problem, downset_cuts(blocks, members, problem.best_link, num_slots=None), "ideals", check_peaks=False
-        )
+        upper_s = known.costs.period_s * (1 + TOLERANCE)
+        layers = _near_downsets(problem, known, upper_s)
+        found = _solve_between(problem, blocks, layers, upper_s, search_work=QUICK_WORK)
         if found is None or found.costs.period_s >= known.costs.period_s * (1 - TOLERANCE):
             break
         if not problem.fits(found.assignment, found.costs):
             break
-        told = f"tried {len(members)} places near the best known cuts, of too many to try all"
-        known = replace(found, bound=0.0, detail=told)
+        told = f"tried {sum(map(len, layers))} places near the best known cuts, of too many to try all"
+        known = replace(found, bound=0.0, covers_all=False, detail=told)
     return known
 
 
-def _near_downsets(blocks: Blocks, known: Outcome) -> BoolArray:
+def _near_downsets(problem: Problem, known: Outcome, upper_s: float) -> list[BoolArray]:
     """Around each cut of a plan, downsets that differ from it by the blocks next to it in an order."""
+    blocks, devices = problem.blocks, known.assignment.devices
     stage = known.assignment.stage_of[np.unique(blocks.block_of, return_index=True)[1]]
     order = np.lexsort((np.arange(blocks.num_blocks), stage))
-    cuts = (np.flatnonzero(np.diff(stage[order])) + 1).tolist()
-    found = {0, (1 << blocks.num_blocks) - 1}
-    for cut in cuts:
+    windows = cut_windows(problem, blocks, upper_s)
+    num_used = np.cumsum([len(replicas) for replicas in devices])
+    limit = _MAX_NEAR_A_CUT if has_layers(problem) else _MAX_NEAR // len(devices)
+    layers = []
+    for cut in range(1, len(devices)):
+        place = int(np.searchsorted(stage[order], cut))
+        layers.append(np.array([stage < cut]))
         for reach in _REACHES:
-            inner = sum(1 << block for block in order[: max(cut - reach, 1)].tolist())
-            outer = sum(1 << block for block in order[: cut + reach].tolist())
-            near = downsets_between(blocks, inner, outer, _MAX_NEAR // len(cuts))
+            inner, outer = np.zeros((2, blocks.num_blocks), dtype=bool)
+            inner[order[: max(place - reach, 1)]] = outer[order[: place + reach]] = True
+            window = windows[num_used[cut - 1] - 1]
+            near = downsets_within(blocks, problem.best_link, window, limit, inner=inner, outer=outer)
             if near is not None:
-                found |= near
+                layers[-1] = near
                 break
-    return as_rows(blocks, found)
+    return layers
 
 
 def _better(problem: Problem, known: Outcome | None, found: Outcome | None) -> Outcome | None:
@@ -129,17 +136,9 @@ def _search(
     layers = _cuts_within(problem, blocks, upper_s)
     if layers is None:
         return None, False
-    members = sorted_rows(blocks, layers)
-    if np.isfinite(upper_s) and not with_memory and has_layers(problem) and len(members) > MAX_EASY:
-        return _search_layers(problem, blocks, layers, upper_s)
-    if len(members) > MAX_CUTS:
-        return None, False
-    num_slots = problem.request.num_slots if with_memory else None
-    longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
-    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
-    found = solve(problem, cuts, "ideals", check_peaks=with_memory)
-    detail = f"tried all {len(members)} places where a cut may help"
-    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
+    found = _solve_between(problem, blocks, layers, upper_s, with_memory=with_memory)
+    detail = f"tried all {len(sorted_rows(blocks, layers))} places where a cut may help"
+    return (None, False) if found is None else (replace(found, covers_all=True, detail=detail), True)
 
 
 def _cuts_within(problem: Problem, blocks: Blocks, upper_s: float) -> list[BoolArray] | None:
@@ -158,18 +157,32 @@ def _cuts_within(problem: Problem, blocks: Blocks, upper_s: float) -> list[BoolA
     return [layers[index] for index in range(len(windows))]
 
 
-def _search_layers(
-    problem: Problem, blocks: Blocks, layers: list[BoolArray], upper_s: float
-) -> tuple[Outcome | None, bool]:
-    """The same over very many downsets: those that are left of them once the others are ruled out."""
-    narrowed = LayerSearch.of(problem, blocks).narrow(layers, upper_s)
-    if narrowed is None or len(narrowed.members) > MAX_CUTS:
-        return None, False
-    cuts = downset_cuts(blocks, narrowed.members, problem.best_link, num_slots=None, longest_s=upper_s)
-    found = solve(problem, cuts, "ideals", check_peaks=False)
-    num_downsets = sum(len(layer) for layer in layers)
-    detail = f"all {num_downsets} downsets of {blocks.num_blocks} blocks where a cut may help"
-    return (None if found is None else replace(found, covers_all=True, detail=detail)), True
+def _solve_between(
+    problem: Problem,
+    blocks: Blocks,
+    layers: list[BoolArray],
+    upper_s: float,
+    *,
+    with_memory: bool = False,
+    search_work: int = MAX_WORK,
+) -> Outcome | None:
+    """The best plan that cuts at those downsets; None where there is none within ``upper_s``, or they are too many.
+
+    ``layers`` holds them by the number of devices before the cut. Where there are many, those that no plan within
+    ``upper_s`` cuts at are ruled out first.
+    """
+    members = sorted_rows(blocks, layers)
+    if np.isfinite(upper_s) and not with_memory and has_layers(problem) and len(members) > MAX_EASY:
+        narrowed = LayerSearch.of(problem, blocks).narrow(layers, upper_s)
+        if narrowed is None:
+            return None
+        members = narrowed.members
+    if len(members) > MAX_CUTS:
+        return None
+    num_slots = problem.request.num_slots if with_memory else None
+    longest_s = upper_s * problem.fastest_speeds[0] * problem.max_replicas
+    cuts = downset_cuts(blocks, members, problem.best_link, num_slots=num_slots, longest_s=longest_s)
+    return solve(problem, cuts, "ideals", check_peaks=with_memory, search_work=search_work)
 
 
 def useful(windows: list[Window], work_s: FloatArray) -> BoolArray:

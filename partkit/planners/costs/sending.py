@@ -164,10 +164,29 @@ def with_copies(graph: Graph, cluster: Cluster, assignment: Assignment, copies: 
     """The graph in which those nodes are computed once more on those stages; None where a stage is left with none.
 
     A stage reads its own copy where it has one. A node that only copies have replaced is computed nowhere else.
+
+    Four numberings are in play. Say x, mask, wide and two readers; reader 4 on stage 1 makes wide anew and reader 3 is
+    on stage 0:
+
+        node      0 x      1 mask   2 wide   3 reader  4 reader            the graph's own
+        copy                                                    (2, 1)     a node and the stage that computes it again
+        expanded  0        1        2        3         4        5          nodes, then copies: ``number`` and ``origin``
+        place     0        1        2        4         5        3          of the new graph: in order, none unused
+
+    >>> from partkit.data.profile import Node, Profile
+    >>> from partkit.planners.costs.graph import build_graph
+    >>> from partkit.data.cluster import Device, Link
+    >>> nodes = tuple(Node(name=name, time_s=1.0, repeatable=True) for name in ("x", "mask", "wide", "r0", "r1"))
+    >>> edges = (("mask", "wide"), ("x", "r0"), ("wide", "r0"), ("r0", "r1"), ("wide", "r1"))
+    >>> cluster = Cluster(devices=(Device(name="a"), Device(name="b")), link=Link(bytes_per_s=1.0))
+    >>> placed = Assignment(np.array([0, 0, 0, 0, 1]), ((0,), (1,)))
+    >>> sending = with_copies(build_graph(Profile(nodes=nodes, edges=edges)), cluster, placed, [(2, 1)])
+    >>> [node.name for node in sending.graph.nodes], sending.assignment.stage_of.tolist()
+    (['x', 'mask', 'wide', 'wide', 'r0', 'r1'], [0, 0, 0, 1, 0, 1])
     """
     copies = tuple(sorted(set(copies)))
-    number = {copy: graph.num_nodes + index for index, copy in enumerate(copies)}
-    origin = np.r_[np.arange(graph.num_nodes), np.array([node for node, _ in copies], dtype=np.int64)]
+    number = {copy: graph.num_nodes + index for index, copy in enumerate(copies)}  # copy -> expanded
+    origin = np.r_[np.arange(graph.num_nodes), np.array([node for node, _ in copies], dtype=np.int64)]  # -> node
     stage_of = np.r_[assignment.stage_of, np.array([stage for _, stage in copies], dtype=np.int64)]
     uses = list(zip(graph.use_source.tolist(), graph.use_target.tolist(), strict=True))
     for copy in copies:
@@ -186,7 +205,7 @@ def with_copies(graph: Graph, cluster: Cluster, assignment: Assignment, copies: 
 def _without_unused(
     graph: Graph, copies: Sequence[Copy], uses: list[tuple[int, int]]
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """All nodes but the originals whose every use has gone to copies, and the uses between those left."""
+    """All but the originals whose every use has gone to copies, and the uses between those left (all expanded)."""
     gone: set[int] = set()
     for node in sorted({node for node, _ in copies}, reverse=True):
         if not any(source == node and target not in gone for source, target in uses):
@@ -196,7 +215,8 @@ def _without_unused(
 
 
 def _renumbered(graph: Graph, origin: np.ndarray, order: np.ndarray, uses: list[tuple[int, int]]) -> Graph:
-    place = np.full(len(origin), -1)
+    """The graph of the expanded nodes in ``order``, whose places are its node numbers."""
+    place = np.full(len(origin), -1)  # expanded -> place
     place[order] = np.arange(len(order))
     pairs = np.array(sorted({(int(place[a]), int(place[b])) for a, b in uses}), dtype=np.int64).reshape(-1, 2)
     held = [

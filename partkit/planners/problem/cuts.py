@@ -50,20 +50,35 @@ class Cuts:
 
 @dataclass(frozen=True, eq=False)
 class _Rectangles:
-    """Areas of the (end, start) table, bounds included, each with the index of what it counts."""
+    """Areas of the (end, start) table, bounds included, each with the index of the item that it counts.
+
+    To add w to a rectangle, only its four corners are changed; running sums down and across then spread it:
+
+        corners            summed down        and across
+        .  .  .  .  .      .  .  .  .  .      .  .  .  .  .
+        . +w  . -w  .      . +w  . -w  .      .  w  w  .  .
+        .  .  .  .  .      . +w  . -w  .      .  w  w  .  .
+        . -w  . +w  .      .  .  .  .  .      .  .  .  .  .
+
+    >>> one = _Rectangles(np.array([0]), (np.array([2]), np.array([3])), (np.array([0]), np.array([1])))
+    >>> one.sum(np.array([5.0]), 4).astype(int).tolist()
+    [[0, 0, 0, 0], [0, 0, 0, 0], [5, 5, 0, 0], [5, 5, 0, 0]]
+    """
 
     item: IntArray
     end: tuple[IntArray, IntArray]
+    """First and last end of each rectangle."""
     start: tuple[IntArray, IntArray]
+    """First and last start of each rectangle."""
 
     def sum(self, weight: FloatArray, num_cuts: int) -> FloatArray:
-        """For each (end, start), the weights of the items whose rectangles cover it."""
-        side = num_cuts + 1
-        change = np.zeros(side * side, dtype=np.float64)
+        """For each (end, start), the weights of the items whose rectangles cover it. O(rectangles + cuts^2)."""
+        side = num_cuts + 1  # one more, for the corners past the last row and column
+        corners = np.zeros(side * side, dtype=np.float64)
         for end, end_sign in ((self.end[0], 1.0), (self.end[1] + 1, -1.0)):
             for start, sign in ((self.start[0], end_sign), (self.start[1] + 1, -end_sign)):
-                change += sum_by(end * side + start, sign * weight[self.item], side * side)
-        table: FloatArray = change.reshape(side, side).cumsum(axis=0).cumsum(axis=1)[:num_cuts, :num_cuts]
+                corners += sum_by(end * side + start, sign * weight[self.item], side * side)
+        table: FloatArray = corners.reshape(side, side).cumsum(axis=0).cumsum(axis=1)[:num_cuts, :num_cuts]
         return np.maximum(table, 0.0)
 
 
@@ -82,9 +97,18 @@ def chain_cuts(
     not be looked at. With ``num_slots`` the table of peak memory is made too. O(cuts^2 + uses + blocks x cuts),
     exact with values that skip stages and fan out.
 
-    A value made in segment p and used in segments c1 < c2 < … is received by the stage [start, end) that
-    holds some c but not p: its first use c_m inside satisfies c_{m-1} < start <= c_m < end, a rectangle for
-    each m. It is sent where start <= p < end <= last use.
+    Segment s is what lies between cuts s and s + 1. A value made in segment 1 and used in segments 3 and 4 gives
+    these rectangles of stages (rows: ends, columns: starts):
+
+        segment   0   1   2   3   4            start 0  1  2  3  4
+                      made    used used        end 2 S  S             S: sent, made inside and used after the end
+        cut     0   1   2   3   4   5              3 S  S  .
+                                                   4 S  S  R  R       R: received; in the last column the first use
+                                                   5 .  .  R  R  R       inside is in segment 4, else in 3
+
+    In general, made in p and used in c1 < c2 < ..., it is received where some c is inside and p is not: the first use
+    c_m inside satisfies c_{m-1} < start <= c_m < end, a rectangle for each m. It is sent where
+    start <= p < end <= last use.
     """
     if positions is None:
         positions = np.arange(blocks.num_blocks + 1)
@@ -122,6 +146,7 @@ def _lower(table: FloatArray) -> FloatArray:
 
 
 def _traffic_rectangles(graph: Graph, segment: IntArray) -> tuple[_Rectangles, _Rectangles]:
+    """Where values are received and where they are sent, as :func:`chain_cuts` draws it."""
     made, used = segment[graph.use_source], segment[graph.use_target]
     crossing = made < used
     size = int(segment.max()) + 1
@@ -161,7 +186,8 @@ def _live_bytes(graph: Graph, segment: IntArray, num_cuts: int) -> FloatArray:
     """Most bytes live at once between each pair of cuts.
 
     A value that leaves the stage lives to its end, so what is live at a step depends on the stage's start
-    alone; the peak is then a running maximum over ends. O(nodes x cuts).
+    alone; the peak is then a running maximum over ends. ``change`` is a difference array over (step, start): a value
+    is there from its own step to its last use, for stages that start at or before its segment. O(nodes x cuts).
     """
     num_nodes = graph.num_nodes
     step = np.empty(num_nodes, dtype=np.int64)

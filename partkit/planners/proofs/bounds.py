@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -10,6 +11,13 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
 from partkit.planners.problem.problem import Problem
+
+_TICKS = 1e9
+"""All capacities of a network together: flows are sums of them and must stay below 2^31."""
+_ENDLESS_TICKS = int(1.01 * _TICKS)
+"""More than everything that may be cut."""
+_NUM_HEAVIEST = 3
+"""Blocks whose surroundings are looked at: one flow each."""
 
 
 @dataclass(frozen=True)
@@ -62,44 +70,84 @@ def cheapest_surroundings(problem: Problem) -> LowerBound:
     Where traffic is not overlapped, a stage S with block b costs at least time(b) + the least, over all S,
     of the other blocks' time in S and one transfer of each value that enters or leaves S.
     """
-    values = [surroundings_s(problem, int(block)) for block in np.argsort(problem.blocks.time_s)[-3:]]
-    return LowerBound(max(values), "heaviest node with the cheapest cut around it")
+    heaviest = np.argsort(problem.blocks.time_s)[-_NUM_HEAVIEST:].tolist()
+    return LowerBound(max(surroundings_s(problem, heaviest)), "heaviest node with the cheapest cut around it")
 
 
-def surroundings_s(problem: Problem, block: int) -> float:
-    """Least seconds of any stage that holds ``block``, compute and traffic together. One maximum flow.
+def surroundings_s(problem: Problem, of_blocks: Sequence[int]) -> list[float]:
+    """For each of the blocks the least seconds of any stage that holds it, compute and traffic together.
 
-    The block is the source; leaving another block in the source's part costs its time (an edge to the
-    sink). A value has two nodes: one is drawn in by its producer and costs a transfer unless all consumers
-    are in; the other is drawn in by a consumer and costs a transfer unless the producer is in.
+    Choosing the other blocks of the stage is project selection, solved by a minimum cut: Picard, "Maximal closure of a
+    graph and applications to combinatorial problems" (Management Science 1976). The stage is the block's side of the
+    cut, and what is cut is paid for. For a value that block p makes and blocks c and d read:
+
+                         time of p
+                  +----------------------> END        p is in the stage: its time is spent
+                  |
+        reading --transfer--> p --transfer--> sent    c or d is in, p is not: the value is received
+           ^ ^                                | |     p is in, c or d is not: the value is sent
+           c d                                c d
+
+    Arrows without a price are never cut: who is before them draws in who is behind. One maximum flow a block.
     """
-    blocks, link = problem.blocks, problem.best_link
-    made, used = blocks.block_of[blocks.graph.use_source], blocks.block_of[blocks.graph.use_target]
-    across = made != used
-    pairs = np.unique(blocks.graph.use_source[across] * blocks.num_blocks + used[across])
-    value, row = np.unique(pairs // blocks.num_blocks, return_inverse=True)
-    used = pairs % blocks.num_blocks
-    sink, sending = blocks.num_blocks, blocks.num_blocks + 1 + row
-    receiving = sending + len(value)
-    producer = blocks.block_of[value]
-    transfer_s = link.latency_s + blocks.graph.output_bytes[value] / link.bytes_per_s
-    others = np.flatnonzero((np.arange(blocks.num_blocks) != block) & (blocks.time_s > 0))
-    other_s = blocks.time_s[others] / problem.fastest_speeds[0]
-    own_s = float(blocks.time_s[block]) / problem.fastest_speeds[0]
-    total_s = float(other_s.sum() + 2 * transfer_s.sum())
-    if total_s <= 0:
-        return own_s
-    scale = 1e9 / total_s
-    capacity, transfer = np.floor(other_s * scale), np.floor(transfer_s * scale)
-    endless = np.full(len(row), 1.01e9)
-    first = blocks.num_blocks + 1 + np.arange(len(value))
-    source = np.r_[others, producer, sending, used, first + len(value)]
-    target = np.r_[np.full(len(others), sink), first, used, receiving, producer]
-    weight = np.r_[capacity, transfer, endless, endless, transfer].astype(np.int32)
-    size = blocks.num_blocks + 1 + 2 * len(value)
-    network = csr_matrix((weight, (source, target)), shape=(size, size))
-    around: float = maximum_flow(network, block, sink).flow_value / scale
-    return own_s + around
+    blocks = problem.blocks
+    network, end = _Network(blocks.num_blocks + 1), blocks.num_blocks
+    for block, seconds in enumerate((blocks.time_s / problem.fastest_speeds[0]).tolist()):
+        network.add(block, end, seconds)
+    for value, readers in blocks.readers.items():
+        transfer_s = problem.best_link.transfer_s(float(blocks.graph.output_bytes[value]))
+        maker, sent, reading = int(blocks.block_of[value]), network.add_vertex(), network.add_vertex()
+        network.add(maker, sent, transfer_s)
+        network.add(reading, maker, transfer_s)
+        for reader in readers:
+            network.add(sent, reader, None)
+            network.add(reader, reading, None)
+    return network.least_cuts_s(of_blocks, end)
+
+
+class _Network:
+    """Vertices and arrows with what cutting each costs; None: it is never cut."""
+
+    def __init__(self, num_vertices: int) -> None:
+        self._num_vertices = num_vertices
+        self._arrows: list[tuple[int, int]] = []
+        self._seconds: list[float | None] = []
+
+    def add_vertex(self) -> int:
+        """A new vertex."""
+        self._num_vertices += 1
+        return self._num_vertices - 1
+
+    def add(self, source: int, target: int, seconds: float | None) -> None:
+        """An arrow."""
+        self._arrows.append((source, target))
+        self._seconds.append(seconds)
+
+    def least_cuts_s(self, sources: Sequence[int], target: int) -> list[float]:
+        """Seconds of the cheapest cut between each source and the target, rounded down to ticks.
+
+        scipy's flow takes whole numbers of 32 bits, so seconds become ticks. An arrow from the source right to the
+        target is in every cut: it is counted exactly.
+        """
+        total_s = sum(filter(None, self._seconds))
+        if total_s <= 0:
+            return [0.0 for _ in sources]
+        ticks_by_s = _TICKS / total_s
+        ticks = [_ENDLESS_TICKS if seconds is None else int(seconds * ticks_by_s) for seconds in self._seconds]
+        rows, columns = np.array(self._arrows).T
+        size = (self._num_vertices, self._num_vertices)
+        network = csr_matrix((np.array(ticks, dtype=np.int32), (rows, columns)), shape=size)
+        direct = {
+            arrow[0]: (seconds or 0.0, tick)
+            for arrow, seconds, tick in zip(self._arrows, self._seconds, ticks, strict=True)
+            if arrow[1] == target
+        }
+        cuts_s = []
+        for source in sources:
+            direct_s, direct_ticks = direct.get(source, (0.0, 0))
+            rest = maximum_flow(network, source, target).flow_value - direct_ticks
+            cuts_s.append(direct_s + float(rest / ticks_by_s))
+        return cuts_s
 
 
 def critical_path_s(problem: Problem) -> float:

@@ -13,7 +13,7 @@ from partkit.planners.problem.cuts import Cuts
 from partkit.planners.problem.problem import TOLERANCE, Problem, assign_devices
 from partkit.planners.search.bottleneck import Reached, Solver, Step, Tables, Total
 from partkit.planners.search.outcome import Outcome, rank_of
-from partkit.planners.search.traffic_search import TrafficSearch, needs_search
+from partkit.planners.search.traffic_search import MAX_WORK, TrafficSearch, needs_search
 
 Forbidden = frozenset[tuple[int, int, int]]
 """(end, start, kind) of stages that the check of true peaks has ruled out."""
@@ -21,16 +21,19 @@ Forbidden = frozenset[tuple[int, int, int]]
 _MAX_PEAK_CHECKS = 200
 
 
-def solve(problem: Problem, cuts: Cuts, planner: str, *, check_peaks: bool = True) -> Outcome | None:
+def solve(
+    problem: Problem, cuts: Cuts, planner: str, *, check_peaks: bool = True, search_work: int = MAX_WORK
+) -> Outcome | None:
     """The best plan for the request's objective whose stages lie between ``cuts``; None when there is none.
 
     The outcome's bound holds for all plans over these cuts. Where traffic depends on more than the two cuts
     around a stage (fanout "each" with values read by several stages, unequal links), the plan's exact cost
-    may exceed it. Peaks over a cap rule a stage out and the search runs again, unless ``check_peaks`` is off.
+    may exceed it; a search of ``search_work`` at most then looks for the best. Peaks over a cap rule a stage out and
+    all is done again, unless ``check_peaks`` is off.
     """
     forbidden: set[tuple[int, int, int]] = set()
     for _ in range(_MAX_PEAK_CHECKS):
-        found = _solve_once(problem, cuts, planner, frozenset(forbidden))
+        found = _solve_once(problem, cuts, planner, frozenset(forbidden), search_work)
         if found is None:
             return None
         outcome, steps = found
@@ -45,7 +48,9 @@ def _key(steps: list[Step], stage: int) -> tuple[int, int, int]:
     return steps[stage].end, steps[stage - 1].end if stage else 0, steps[stage].kind
 
 
-def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden) -> tuple[Outcome, list[Step]] | None:
+def _solve_once(
+    problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden, search_work: int
+) -> tuple[Outcome, list[Step]] | None:
     objective = problem.request.objective
     if objective == "memory":
         return _solve_memory(problem, cuts, planner, forbidden)
@@ -62,7 +67,7 @@ def _solve_once(problem: Problem, cuts: Cuts, planner: str, forbidden: Forbidden
     outcome, steps = _outcome(problem, cuts, planner, [tied, reached], bound_s if solver.is_exhaustive else 0.0)
     if outcome.costs.period_s <= bound_s * (1 + TOLERANCE) or not needs_search(problem):
         return outcome, steps
-    search = TrafficSearch(solver, reached, outcome.costs.period_s)
+    search = TrafficSearch(solver, reached, outcome.costs.period_s, search_work)
     better = search.run()
     if better is not None:
         assignment = assignment_of(problem, cuts, better)
@@ -120,20 +125,26 @@ def _shared_bound(solver: Solver, bottleneck_s: float) -> tuple[float, float]:
     """Best period where devices share cores, and the largest stage period of a plan that has it.
 
     With W(T) the least total work of plans whose stages are within T, the best period is the least
-    max(T, W(T) / cores). W falls as T grows, so the crossing is found by bisection over the table's entries.
+    max(T, W(T) / cores). W falls as T grows, so the crossing is found by bisection over the table's entries that lie
+    between the period of the plan with the smallest bottleneck and what that many cores need at least.
     """
     cores = solver.problem.cluster.shared_cores
     if cores is None:
         return bottleneck_s, bottleneck_s
-    cuts = solver.cuts
-    work = work_tables(solver.problem, cuts)
-    entries = [limit[np.isfinite(limit)] / count for limit in solver.limit for count in _replica_counts(solver)]
-    thresholds = np.unique(np.concatenate(entries))
-    thresholds = thresholds[thresholds >= bottleneck_s]
+    work = work_tables(solver.problem, solver.cuts)
 
     def shared_s(threshold_s: float) -> float:
         return solver.best_by_state(Total(threshold_s * (1 + TOLERANCE), work)).best / cores
 
+    most_s = max(bottleneck_s, shared_s(bottleneck_s))
+    if most_s <= bottleneck_s * (1 + TOLERANCE):
+        return most_s, bottleneck_s
+    least_s = max(bottleneck_s, shared_s(most_s))
+    entries = [limit[np.isfinite(limit)] / count for limit in solver.limit for count in _replica_counts(solver)]
+    thresholds = np.unique(np.concatenate([*entries, [bottleneck_s]]))
+    first, last = np.searchsorted(thresholds, [least_s * (1 - TOLERANCE), most_s * (1 + TOLERANCE)])
+    thresholds = thresholds[max(first - 1, 0) : last]
+    thresholds = thresholds[thresholds >= bottleneck_s]
     low, high = 0, len(thresholds) - 1
     while low < high:
         middle = (low + high) // 2

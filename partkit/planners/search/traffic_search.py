@@ -4,6 +4,10 @@ That is so where a sender pays for each stage that reads a value, and where link
 of cuts counts each value once, over the best link: a lower bound. Going from the last stage to the first, the
 devices of all readers of a stage's values are known, and with them its exact cost; a reader's cost is known as far
 as its senders are placed. The programme's values bound what comes before.
+
+        not placed yet        | to place |  later stages, first to last
+    0 . . . . . . . . . . start . . . . end . . . . . . . . . . everything
+      bounded by the programme   exact       exact but for what they receive from before ``start``
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ MAX_VISITS = 3_000
 """Partial plans that the search may extend."""
 MAX_WORK = 2_000_000_000
 """Products of numbers that it may take: about two seconds."""
+QUICK_WORK = 200_000_000
+"""The same where nothing would be proved by it."""
 
 
 def needs_search(problem: Problem) -> bool:
@@ -33,7 +39,7 @@ def needs_search(problem: Problem) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Placed:
-    """A stage after those that are still open."""
+    """A stage whose end, start and device are chosen."""
 
     device: int
     compute_s: float
@@ -44,10 +50,33 @@ class _Placed:
     """Values that it reads from earlier stages."""
 
 
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """One more stage before those that are placed: its end, device and costs, for each start that it may have."""
+
+    end: int
+    device: int
+    compute_s: FloatArray
+    """Arrays are by start."""
+    send_s: FloatArray
+    later_received_s: list[FloatArray]
+    """What each later stage receives from the stages placed then."""
+    least_s: FloatArray
+    """Least period of any plan with this stage; infinite where the stage may not be."""
+
+    def later(self, start: int, placed: list[_Placed]) -> list[_Placed]:
+        """The later stages once this one starts at ``start``."""
+        return [
+            replace(stage, received_s=float(received_s[start]))
+            for stage, received_s in zip(placed, self.later_received_s, strict=True)
+        ]
+
+
 class TrafficSearch:
     """Branch and bound over cuts and devices, from the last stage to the first."""
 
-    def __init__(self, solver: Solver, reached: Reached, upper_s: float) -> None:
+    def __init__(self, solver: Solver, reached: Reached, upper_s: float, max_work: int = MAX_WORK) -> None:
+        self._max_work = max_work
         self._solver, self._reached, self._best_s = solver, reached, upper_s
         self._problem, self._cuts = solver.problem, solver.cuts
         self._best: list[Step] | None = None
@@ -66,7 +95,7 @@ class TrafficSearch:
 
     @property
     def _has_budget(self) -> bool:
-        return self._num_visits <= MAX_VISITS and self._work <= MAX_WORK
+        return self._num_visits <= MAX_VISITS and self._work <= self._max_work
 
     def run(self) -> list[Step] | None:
         """The stages of the best plan below the given period; None when there is none (or none was found)."""
@@ -90,32 +119,40 @@ class TrafficSearch:
         return free if self._problem.cluster.links else free[:1]
 
     def _place(self, move: Move, end: int, device: int, later: list[_Placed], steps: list[Step]) -> None:
-        """Try every start of a stage on ``device``."""
+        """Try every start of a stage on ``device``, the most promising first."""
         self._num_visits += 1
         self._work += self._made.size * (2 + len(later))
-        compute_s = (self._cuts.work_s[end] - self._cuts.work_s) / self._problem.kinds[move.kind].speed
-        send_s = self._sent(end, device, later)
-        receive_s = self._cuts.receive_s[end]
-        least_s = combine(compute_s, send_s, receive_s, overlap=self._problem.cluster.overlap)
-        received = [self._received(end, device, stage) for stage in later]
-        for stage, (known_s, rest_s) in zip(later, received, strict=True):
-            period_s = self._period(stage, known_s + rest_s)
-            least_s = np.maximum(least_s, period_s)
-        least_s = np.maximum(least_s, self._reached.value[move.before])
-        least_s[self._is_forbidden(move.kind, end, move.before[0])] = np.inf
-        for start in self._promising(least_s):
-            if not self._has_budget or least_s[start] >= self._best_s * (1 - TOLERANCE):
+        extension = self._extension(move, end, device, later)
+        for start in self._promising(extension.least_s):
+            least_s = float(extension.least_s[start])
+            if not self._has_budget or least_s >= self._best_s * (1 - TOLERANCE):
                 return
-            found = [Step(end, move.kind, 1, (device,)), *steps]
+            found = [Step(extension.end, move.kind, 1, (extension.device,)), *steps]
             if start == 0:
-                self._best_s, self._best = float(least_s[start]), found
+                self._best_s, self._best = least_s, found
             else:
-                placed = [
-                    replace(stage, received_s=float(known_s[start]))
-                    for stage, (known_s, _) in zip(later, received, strict=True)
-                ]
-                own = _Placed(device, float(compute_s[start]), float(send_s[start]), 0.0, self._reads(start, end))
-                self._extend(move.before, start, [own, *placed], found)
+                own = _Placed(
+                    device=extension.device,
+                    compute_s=float(extension.compute_s[start]),
+                    send_s=float(extension.send_s[start]),
+                    received_s=0.0,
+                    reads=self._reads(start, end),
+                )
+                self._extend(move.before, start, [own, *extension.later(start, later)], found)
+
+    def _extension(self, move: Move, end: int, device: int, later: list[_Placed]) -> Extension:
+        """The stage that ends at ``end`` on ``device``, with what it and all others cost at least."""
+        compute_s = (self._cuts.work_s[end] - self._cuts.work_s) / self._problem.kinds[move.kind].speed
+        send_s, receive_s = self._sent(end, device, later), self._cuts.receive_s[end]
+        least_s = combine(compute_s, send_s, receive_s, overlap=self._problem.cluster.overlap)
+        later_received_s = []
+        for stage in later:
+            received_s, rest_s = self._received(end, device, stage)
+            later_received_s.append(received_s)
+            least_s = np.maximum(least_s, self._period(stage, received_s + rest_s))
+        least_s = np.maximum(least_s, self._reached.value[move.before])
+        least_s[self._is_forbidden(move.kind, end, move.before.num_stages)] = np.inf
+        return Extension(end, device, compute_s, send_s, later_received_s, least_s)
 
     def _sent(self, end: int, device: int, later: list[_Placed]) -> FloatArray:
         """For each start, seconds of sending to the later stages."""

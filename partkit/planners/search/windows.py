@@ -61,8 +61,18 @@ def cut_windows(problem: Problem, blocks: Blocks, upper_s: float) -> list[Window
     return windows
 
 
-def downsets_within(blocks: Blocks, link: Link, window: Window, limit: int) -> BoolArray | None:
+def downsets_within(
+    blocks: Blocks,
+    link: Link,
+    window: Window,
+    limit: int,
+    *,
+    inner: BoolArray | None = None,
+    outer: BoolArray | None = None,
+) -> BoolArray | None:
     """All downsets in the window, as rows of block membership; None when more than ``limit`` have to be looked at.
+
+    With ``inner`` and ``outer``, two downsets, those alone that hold the one and lie in the other.
 
     The blocks are decided one after another in topological order, for all downsets at once:
 
@@ -75,6 +85,8 @@ def downsets_within(blocks: Blocks, link: Link, window: Window, limit: int) -> B
     if min(window.before_s, window.after_s, window.crossing_s) < 0:
         return np.zeros((0, blocks.num_blocks), dtype=bool)
     always, never = _decided(blocks, window)
+    if inner is not None and outer is not None:
+        always, never = always | inner, never | ~outer
     if (always & never).any():
         return np.zeros((0, blocks.num_blocks), dtype=bool)
     open_blocks = np.flatnonzero(~always & ~never)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from partkit.planners import PlanRequest
 from partkit.planners.algorithms.orders import by_pinned_stage, orders_of
@@ -10,7 +10,7 @@ from partkit.planners.costs.graph import build_graph
 from partkit.planners.problem.blocks import make_blocks
 from tests.planners.instances import profiles
 
-quick = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=100)
 
 
 @quick

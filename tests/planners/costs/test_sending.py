@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partkit.data.cluster import Cluster, Device, Link
@@ -31,7 +31,7 @@ from tests.planned import even_cut
 from tests.planners.instances import clusters
 from tests.split_run import profile_of, reference, run_stages, same_bits
 
-quick = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=200)
 
 
 @st.composite

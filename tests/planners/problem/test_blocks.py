@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.profile import Node, Profile
 from partkit.planners import PlanRequest, make_plan
@@ -10,7 +12,7 @@ from partkit.planners.problem.blocks import make_blocks
 
 
 def row(*nodes):
-    return Profile(nodes=tuple(nodes), edges=tuple((a.name, b.name) for a, b in zip(nodes, nodes[1:], strict=False)))
+    return Profile(nodes=tuple(nodes), edges=tuple((a.name, b.name) for a, b in itertools.pairwise(nodes)))
 
 
 HOLDER = row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from partkit.data.cluster import Link
@@ -17,7 +17,7 @@ from partkit.planners.search.downset_tables import downset_cuts
 from partkit.planners.search.downsets import enumerate_downsets
 from tests.planners.instances import profiles
 
-quick = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=80)
 
 
 def blocks_of(profile):

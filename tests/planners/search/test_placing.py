@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from partkit.data.cluster import Cluster, Device, Link, PairLink
 from partkit.data.profile import Node, Profile
@@ -14,7 +14,7 @@ from partkit.planners.search import bottleneck, traffic_search
 from tests.planners.exhaustive import best_value
 from tests.planners.instances import clusters, profiles
 
-quick = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60)
 
 
 def islands(num_devices, *fast):
