@@ -33,6 +33,8 @@ class Node(Record):
     repeatable: bool = False
     """Gives the same value wherever its operands are, and reads no parameter: a later stage may compute it again
     rather than receive it."""
+    view_of: str | None = None
+    """The node whose memory this one's value shares: on the same stage it takes none of its own."""
     group: str | None = None
     """Nodes with the same group go to the same stage."""
 
@@ -46,9 +48,12 @@ class ProfiledDevice(Record):
 
 
 class Calibration(Record):
-    """How the sum of node times relates to whole stages as measured."""
+    """How sums over nodes relate to whole stages as measured."""
 
     scale: Measured = Field(default=1.0, gt=0)
+    """Time of the whole over the sum of node times."""
+    workspace_bytes: int = Field(default=0, ge=0)
+    """Memory that a device takes beside weights and values: libraries' workspaces, operations' own temporaries."""
 
 
 class Profile(Document):

@@ -13,6 +13,7 @@ from partkit.models.capture import (
     module_path,
     operation_name,
     value_bytes,
+    view_base,
 )
 from partkit.models.capture.groups import node_groups
 
@@ -24,6 +25,7 @@ def assemble(
     device: ProfiledDevice,
     method: str,
     scale: float = 1.0,
+    workspace_bytes: int = 0,
     provenance: Mapping[str, object] | None = None,
 ) -> Profile:
     """Make the profile of a captured graph; nodes without a time (inputs, free nodes, views folded away) get 0."""
@@ -46,7 +48,7 @@ def assemble(
         nodes=tuple(nodes),
         edges=tuple(edges),
         parameters={name: info.num_bytes for name, info in captured.tensors.items()},
-        calibration=Calibration(scale=scale),
+        calibration=Calibration(scale=scale, workspace_bytes=workspace_bytes),
         provenance=dict(provenance or {}),
     )
 
@@ -55,6 +57,7 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
     names = [str(source.target) for source in node.all_input_nodes if source.op == "get_attr"]
     tensors = {name: captured.tensors[name] for name in names if name in captured.tensors}
     is_free = node.name in captured.free
+    base = view_base(node)
     return Node(
         name=node.name,
         module=module_path(node),
@@ -66,5 +69,6 @@ def _node(captured: Capture, node: fx.Node, time_s: float, group: str | None) ->
         output_bytes=0 if node.op == "output" else value_bytes(node),
         free=is_free,
         repeatable=group is None and not is_free and not names and is_repeatable(node),
+        view_of=None if is_free or base is None or base.op == "get_attr" else base.name,
         group=group,
     )

@@ -17,6 +17,7 @@ from partkit.models.of_job import item_inputs, runnable, tensor_reader
 from partkit.models.sources.loaded import LoadedModel
 from partkit.profilers.assemble import assemble
 from partkit.profilers.measured import NodeTimer
+from partkit.profilers.memory import workspace_bytes
 from partkit.stages.windows import make_windows, run_windows
 
 
@@ -45,7 +46,10 @@ def profile_on(
         names = [each.name for each in captured.spec.inputs]
         item = dict(zip(names, item_inputs(captured.spec, 0, 1), strict=True))
 
+        workspace = [0]
+
         def measure(module: fx.GraphModule, inputs: list[torch.Tensor]) -> None:
+            workspace.append(workspace_bytes(module, inputs) if on_cuda else 0)
             timer.measure(module, inputs, as_run=runnable(module, loaded.spec))
 
         run_windows(windows, captured, tensor_reader(loaded, captured), device, [item], visit=measure)
@@ -58,6 +62,7 @@ def profile_on(
         device=ProfiledDevice(type=device.type, name=name, num_threads=None if on_cuda else threads),
         method="measured",
         scale=measured.scale,
+        workspace_bytes=max(workspace),
         provenance=environment if len(windows) == 1 else {"windows": len(windows), **environment},
     )
 

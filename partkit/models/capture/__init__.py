@@ -11,6 +11,7 @@ from partkit.models.capture.captured import (
     operation_name,
     structure_digest,
     value_bytes,
+    view_base,
     views_up_to_storage,
 )
 from partkit.models.capture.export import capture
@@ -29,5 +30,6 @@ __all__ = [
     "random_draws",
     "structure_digest",
     "value_bytes",
+    "view_base",
     "views_up_to_storage",
 ]

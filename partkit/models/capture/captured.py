@@ -140,6 +140,24 @@ def is_pick(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target is operator.getitem
 
 
+def view_base(node: fx.Node) -> fx.Node | None:
+    """The operand whose memory the node's value shares; None where it has memory of its own.
+
+    A reshape is taken for a view: it copies only where the operand's strides leave no other way.
+    """
+    if node.op != "call_function" or not node.all_input_nodes:
+        return None
+    if is_pick(node):
+        return view_base(node.all_input_nodes[0])
+    target = node.target
+    if target is torch.ops.aten.reshape.default:
+        return node.all_input_nodes[0]
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.returns:
+        return None
+    alias = target._schema.returns[0].alias_info
+    return node.all_input_nodes[0] if alias is not None and not alias.is_write else None
+
+
 def is_random(node: fx.Node) -> bool:
     """True for an operation that draws random numbers."""
     target = node.target

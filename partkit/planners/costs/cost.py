@@ -161,24 +161,43 @@ def stage_peak_bytes(graph: Graph, assignment: Assignment, traffic: Traffic, *, 
     """Peak memory of each stage: parameters, buffers, live values in execution order, in-flight slots.
 
     A stage runs its nodes in the graph's order. A value lives from its node until its last use on the
-    stage, and until the stage's end where it is sent. Each received and each sent value has ``num_slots``
-    slots besides. O(nodes + uses).
+    stage, and until the stage's end where it is sent; a view of another value lives in that value's memory. Each
+    received and each sent value has ``num_slots`` slots besides, and on GPUs the model's inputs and outputs too, where
+    libraries' workspaces are added to every stage. O(nodes + uses).
     """
     num_stages = assignment.num_stages
     stage_of = assignment.stage_of
-    last_use = np.arange(graph.num_nodes)
-    local = stage_of[graph.use_source] == stage_of[graph.use_target]
-    np.maximum.at(last_use, graph.use_source[local], graph.use_target[local])
-    last_use[traffic.value] = graph.num_nodes
+    own_bytes = np.where(graph.view_of < 0, graph.output_bytes, 0.0)
+    last_use = _last_uses(graph, stage_of, traffic)
     slot_bytes = sum_by(traffic.target, graph.output_bytes[traffic.value], num_stages)
     sent = np.unique(traffic.value)
     slot_bytes += sum_by(stage_of[sent], graph.output_bytes[sent], num_stages)
-    live_bytes = np.zeros(num_stages)
+    live_bytes = np.full(num_stages, graph.workspace_bytes)
+    if graph.keeps_slots:
+        inputs, outputs = np.flatnonzero(graph.is_input), graph.outputs
+        slot_bytes += sum_by(stage_of[inputs], graph.output_bytes[inputs], num_stages)
+        own_bytes[inputs] = 0.0
+        held_bytes = sum_by(stage_of[outputs], graph.output_bytes[outputs], num_stages)
+        live_bytes += (num_slots - 1) * held_bytes  # one slot's outputs are the live ones
     for stage in range(num_stages):
         members = np.flatnonzero(stage_of == stage)
         ends = np.searchsorted(members, last_use[members], side="right")
         change = np.zeros(len(members) + 1)
-        change[:-1] += graph.output_bytes[members]
-        np.subtract.at(change, ends, graph.output_bytes[members])
-        live_bytes[stage] = np.cumsum(change[:-1]).max(initial=0.0)
-    return stage_param_bytes(graph, assignment) + live_bytes + num_slots * slot_bytes
+        change[:-1] += own_bytes[members]
+        np.subtract.at(change, ends, own_bytes[members])
+        live_bytes[stage] += np.cumsum(change[:-1]).max(initial=0.0)
+    peak_bytes: FloatArray = stage_param_bytes(graph, assignment) + live_bytes + num_slots * slot_bytes
+    return peak_bytes
+
+
+def _last_uses(graph: Graph, stage_of: IntArray, traffic: Traffic) -> IntArray:
+    """The last node of its own stage that needs each value's memory; past all nodes where the value is sent."""
+    last_use = np.arange(graph.num_nodes)
+    local = stage_of[graph.use_source] == stage_of[graph.use_target]
+    np.maximum.at(last_use, graph.use_source[local], graph.use_target[local])
+    last_use[traffic.value] = graph.num_nodes
+    for views in graph.views_by_depth:  # views of views first
+        bases = graph.view_of[views]
+        together = stage_of[bases] == stage_of[views]
+        np.maximum.at(last_use, bases[together], last_use[views[together]])
+    return last_use

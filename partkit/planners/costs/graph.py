@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from partkit.data.profile import INPUT_OP, Node, Profile
+from partkit.data.profile import INPUT_OP, OUTPUT_OP, Node, Profile
 from partkit.errors import FormatError
 
 FloatArray = NDArray[np.float64]
@@ -39,6 +39,12 @@ class Graph:
     """Holding of each (holding, node) pair."""
     held_node: IntArray
     """Node of each (holding, node) pair."""
+    view_of: IntArray
+    """The placed node whose memory each node's value shares; -1 for a value with memory of its own."""
+    workspace_bytes: float = 0.0
+    """Memory that each stage's device takes beside weights and values."""
+    keeps_slots: bool = False
+    """True on GPUs, where each slot has the model's inputs and outputs in memory of its own."""
 
     @property
     def num_nodes(self) -> int:
@@ -56,6 +62,20 @@ class Graph:
         is_input = np.array([node.op == INPUT_OP for node in self.nodes], dtype=bool)
         is_input[self.use_target] = False
         return is_input
+
+    @cached_property
+    def outputs(self) -> IntArray:
+        """The nodes whose values are the model's outputs."""
+        is_result = np.array([node.op == OUTPUT_OP for node in self.nodes], dtype=bool)
+        return np.unique(self.use_source[is_result[self.use_target]])
+
+    @cached_property
+    def views_by_depth(self) -> tuple[IntArray, ...]:
+        """The views, those of views of views first, so that what one keeps alive is passed on to its base."""
+        depth = np.zeros(self.num_nodes, dtype=np.int64)
+        for node in np.flatnonzero(self.view_of >= 0):  # a base comes before its views
+            depth[node] = depth[self.view_of[node]] + 1
+        return tuple(np.flatnonzero(depth == level) for level in range(int(depth.max(initial=0)), 0, -1))
 
     def operands_of(self, node: int) -> IntArray:
         """Places in the uses where ``node`` is the consumer."""
@@ -107,7 +127,16 @@ def build_graph(profile: Profile) -> Graph:
         holding_bytes=np.array(holding_bytes, dtype=np.float64),
         held_holding=np.array([pair[0] for pair in pairs], dtype=np.int64),
         held_node=np.array([pair[1] for pair in pairs], dtype=np.int64),
+        view_of=_view_of(placed, index_by_name),
+        workspace_bytes=float(profile.calibration.workspace_bytes),
+        keeps_slots=profile.device.type == "cuda",
     )
+
+
+def _view_of(placed: tuple[Node, ...], index_by_name: Mapping[str, int]) -> IntArray:
+    """Numbers of the nodes that views look into; a view of what every stage holds for itself has memory of its own."""
+    bases = [-1 if node.view_of is None else index_by_name.get(node.view_of, -1) for node in placed]
+    return np.array([base if base < index else -1 for index, base in enumerate(bases)], dtype=np.int64)
 
 
 def sum_by(index: IntArray, weight: FloatArray, size: int) -> FloatArray:

@@ -225,6 +225,13 @@ def _renumbered(graph: Graph, origin: np.ndarray, order: np.ndarray, uses: list[
         for holding in graph.held_holding[graph.held_node == origin[node]].tolist()
     ]
     held_pairs = np.array(sorted(held), dtype=np.int64).reshape(-1, 2)
+    view_of = np.full(len(order), -1)
+    for (
+        source,
+        target,
+    ) in uses:  # the base is that one of a node's operands, be it a copy, which its original looks into
+        if graph.view_of[origin[target]] == origin[source] and place[target] >= 0:
+            view_of[place[target]] = place[source]
     return replace(
         graph,
         nodes=tuple(graph.nodes[node] for node in origin[order].tolist()),
@@ -234,4 +241,5 @@ def _renumbered(graph: Graph, origin: np.ndarray, order: np.ndarray, uses: list[
         use_target=pairs[:, 1],
         held_holding=held_pairs[:, 0],
         held_node=held_pairs[:, 1],
+        view_of=view_of,
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from partkit.data.cluster import Cluster, Device, Link, PairLink
-from partkit.data.profile import Calibration, Node, Profile
+from partkit.data.profile import Calibration, Node, Profile, ProfiledDevice
 from partkit.planners.costs.cost import Assignment, evaluate, stage_param_bytes, stage_peak_bytes
-from partkit.planners.costs.graph import build_graph
+from partkit.planners.costs.graph import Graph, build_graph
 
 DEVICES = tuple(Device(name=f"d{index}") for index in range(3))
 
@@ -104,3 +104,41 @@ def test_peak_is_parameters_and_live_values_and_slots():
     graph, assignment, costs = place(profile, [0, 0, 0, 1], cluster())
     peaks = stage_peak_bytes(graph, assignment, costs.traffic, num_slots=2)
     assert peaks.tolist() == [100 + 30 + 2 * 5, 1 + 2 * 5]
+
+
+def test_a_view_lives_in_its_bases_memory_and_keeps_it_alive():
+    nodes = (
+        Node(name="a", time_s=1.0, output_bytes=100),
+        Node(name="v", time_s=0.0, output_bytes=100, view_of="a"),
+        Node(name="w", time_s=0.0, output_bytes=60, view_of="v"),
+        Node(name="b", time_s=1.0, output_bytes=10),
+        Node(name="c", time_s=1.0, output_bytes=10),
+    )
+    edges = (("a", "v"), ("v", "w"), ("a", "b"), ("w", "c"), ("b", "c"))
+    graph = build_graph(Profile(nodes=nodes, edges=edges))
+    assert peaks(graph, [0, 0, 0, 0, 0], num_slots=2) == [100 + 10 + 10]
+    # behind a cut, the view looks into the slots of what was received
+    assert peaks(graph, [0, 1, 1, 1, 1], num_slots=2) == [100 + 2 * 100, 2 * 100 + 10 + 10]
+
+
+def test_a_gpu_has_slots_for_inputs_and_outputs_and_a_workspace():
+    nodes = (
+        Node(name="x", op="input", time_s=0.0, output_bytes=8),
+        Node(name="a", time_s=1.0, output_bytes=100),
+        Node(name="out", op="output", time_s=0.0),
+    )
+    edges = (("x", "a"), ("a", "out"))
+    profile = Profile(
+        nodes=nodes, edges=edges, device=ProfiledDevice(type="cuda"), calibration=Calibration(workspace_bytes=1000)
+    )
+    assert peaks(build_graph(profile), [0, 0, 0], num_slots=2) == [1000 + 2 * 8 + 2 * 100]
+    on_cpu = profile.model_copy(update={"device": ProfiledDevice(), "calibration": Calibration()})
+    assert peaks(build_graph(on_cpu), [0, 0, 0], num_slots=2) == [8 + 100]
+
+
+def peaks(graph: Graph, stage_of: list[int], *, num_slots: int) -> list[float]:
+    num_stages = max(stage_of) + 1
+    assignment = Assignment(np.array(stage_of), tuple((stage,) for stage in range(num_stages)))
+    cluster = Cluster(devices=tuple(Device(name=str(i)) for i in range(num_stages)), link=Link(bytes_per_s=1e9))
+    traffic = evaluate(graph, cluster, assignment).traffic
+    return stage_peak_bytes(graph, assignment, traffic, num_slots=num_slots).tolist()
