@@ -92,7 +92,7 @@ def measure(name: str, device: torch.device) -> Figures:
     loaded = load_model(spec)
     captured = capture(loaded)
     begin = time.perf_counter()
-    profile = profile_on(device, loaded, captured, threads=torch.get_num_threads())
+    profile, _ = profile_on(device, loaded, captured, threads=torch.get_num_threads())
     profile_s = time.perf_counter() - begin
     cluster = load_cluster("2x-nvlink")
     one, two = (make_plan(profile, cluster, PlanRequest(num_stages=n, exact_num_stages=True)) for n in (1, 2))

@@ -2,7 +2,7 @@
 
 group of a RunJob        Load . WriteReference | CheckOutputs . TimeStages . RunItems ...
                          Load . OpenStream . ServeStream                     a program's own items
-group of a ProfileJob    CaptureModel . ProfileModel
+group of a ProfileJob    TimeGauges | CaptureModel . ProfileModel
 group of a LinksJob      MeasureLinks
 any                      DescribeEnvironment, and at the end Stop
 """
@@ -14,9 +14,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 from pydantic import Field, TypeAdapter
 
 from partkit.data.document import Record
+from partkit.data.gauges import Gauge
 from partkit.data.replies import (
     Done,
     EnvironmentDescribed,
+    GaugesTimed,
     ItemsRun,
     LinksMeasured,
     Loaded,
@@ -109,6 +111,13 @@ class ProfileModel(Order[Profiled]):
     """A file in which the rank tells how many nodes are done."""
 
 
+class TimeGauges(Order[GaugesTimed]):
+    """Time the gauges of a kept profile; needs no model."""
+
+    order: Literal["gauges"] = "gauges"
+    gauges: tuple[Gauge, ...]
+
+
 class MeasureLinks(Order[LinksMeasured]):
     """Ping-pong between every pair of ranks in turn."""
 
@@ -128,7 +137,7 @@ class Stop(Order[Done]):
 
 
 RunOrder = Load | WriteReference | CheckOutputs | TimeStages | RunItems | OpenStream | ServeStream
-ProfileOrder = CaptureModel | ProfileModel
+ProfileOrder = CaptureModel | ProfileModel | TimeGauges
 AnyOrder = RunOrder | ProfileOrder | MeasureLinks | DescribeEnvironment | Stop
 
 _ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from partkit.data.document import Record
+from partkit.data.gauges import Gauge
 
 ItemTimes = tuple[tuple[int, float], ...]
 """Items with a time of ``time.perf_counter()`` each, one clock for all ranks of a host."""
@@ -110,6 +111,14 @@ class Profiled(Record):
     """The profile is in its file."""
 
     num_nodes: int
+    gauges: tuple[Gauge, ...] = ()
+    """What tells later whether the profile still holds."""
+
+
+class GaugesTimed(Record):
+    """Seconds of each gauge, timed now; None where memory was lacking."""
+
+    seconds: tuple[float | None, ...]
 
 
 class LinkTimes(Record):
@@ -144,6 +153,7 @@ Reply = (
     | StageSeconds
     | ItemsRun
     | Profiled
+    | GaugesTimed
     | LinksMeasured
     | EnvironmentDescribed
 )

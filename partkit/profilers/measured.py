@@ -42,7 +42,7 @@ class Measurement:
 
 
 class NodeTimer:
-    """Times every operation of materialised graphs, window after window."""
+    """Times every operation of materialised graphs, window after window; ``meet`` is shown each node's call once."""
 
     def __init__(
         self,
@@ -51,9 +51,11 @@ class NodeTimer:
         num_windows: int = 1,
         num_nodes: int = 0,
         tell: Callable[[int, int], None] | None = None,
+        meet: Callable[[fx.Node, functools.partial[Any]], None] | None = None,
     ) -> None:
         self._on_cuda = device.type == "cuda"
         self._num_nodes, self._tell = num_nodes, tell
+        self._meet = meet or _meet_none
         self._cpu_budget_s = _CPU_BUDGET_S / num_windows
         self._times: dict[str, float] = {}
         self._seconds_by_signature: dict[str, float] = {}
@@ -66,11 +68,11 @@ class NodeTimer:
         run = module if as_run is None else as_run  # a compiled module has no truth value
         if self._on_cuda:
             can_capture = _whole_cuda_s(run, inputs)[1]  # brings clocks and caches to what they are in a run
-            node_s = _node_replay_s if can_capture else _launched_s
-            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature, self._done, node_s)
+            node_s = node_replay_s if can_capture else _launched_s
+            self._times |= _time_on_cuda(module, inputs, self._seconds_by_signature, self._done, self._meet, node_s)
             self._whole_s += whole_cuda_s(run, inputs)
         else:
-            self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s, self._done)
+            self._times |= _time_on_cpu(module, inputs, self._cpu_budget_s, self._done, self._meet)
             self._whole_s += whole_cpu_s(run, inputs, self._cpu_budget_s / 2)
 
     def _done(self, of_window: float) -> None:
@@ -113,17 +115,30 @@ def _whole_cuda_s(module: Callable[..., Any], inputs: Sequence[torch.Tensor]) ->
             return stream_s(lambda: module(*inputs), torch.cuda.current_stream()), False
 
 
+def _meet_none(_node: fx.Node, _call: functools.partial[Any]) -> None:
+    """For who wants times alone."""
+
+
 # --- CPU ----------------------------------------------------------------------------------------------------
 
 
 def _time_on_cpu(
-    module: fx.GraphModule, inputs: Sequence[torch.Tensor], budget_s: float, tell: Callable[[float], None]
+    module: fx.GraphModule,
+    inputs: Sequence[torch.Tensor],
+    budget_s: float,
+    tell: Callable[[float], None],
+    meet: Callable[[fx.Node, functools.partial[Any]], None],
 ) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     passes = _NodePasses(module)
+
+    def met(node: fx.Node, call: functools.partial[Any]) -> Any:
+        meet(node, call)
+        return call()
+
     with torch.inference_mode():
         begin = time.perf_counter()
-        passes.run(inputs, lambda _node, call: call())
+        passes.run(inputs, met)
         count = round(budget_s / max(time.perf_counter() - begin, 1e-6))
         count = min(max(count, _CPU_MIN_PASSES), _CPU_MAX_PASSES)
 
@@ -176,6 +191,7 @@ def _time_on_cuda(
     inputs: Sequence[torch.Tensor],
     seconds_by_signature: dict[str, float],
     tell: Callable[[float], None],
+    meet: Callable[[fx.Node, functools.partial[Any]], None],
     node_s: Callable[[Callable[[], Any]], float],
 ) -> dict[str, float]:
     """Time each distinct operation (function, shapes, strides, constants) once by ``node_s``; equal ones share the
@@ -185,6 +201,7 @@ def _time_on_cuda(
 
     def replayed(node: fx.Node, call: functools.partial[Any]) -> Any:
         value = call()
+        meet(node, call)
         signature = _signature(node, call)
         if signature not in seconds_by_signature:
             seconds_by_signature[signature] = node_s(call)
@@ -205,10 +222,10 @@ def _signature(node: fx.Node, call: functools.partial[Any]) -> str:
     return f"{node.target}{[describe(leaf) for leaf in leaves]}{structure}"
 
 
-def _node_replay_s(call: Callable[[], Any]) -> float:
-    """Seconds of a node as stages will run it, in a graph."""
+def node_replay_s(call: Callable[[], Any], *, warm_s: float = 0.0) -> float:
+    """Seconds of a node as stages will run it, in a graph; timed after ``warm_s`` of replays."""
     try:
-        return _replay_s(call, copies=_CUDA_COPIES)
+        return _replay_s(call, copies=_CUDA_COPIES, warm_s=warm_s)
     except NotCapturableError:  # an operation that waits for the device: its eager time is what it costs
         return _launched_s(call)
 

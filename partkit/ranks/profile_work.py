@@ -1,4 +1,4 @@
-"""What a rank of a :class:`ProfileJob` does: captures a model, then measures its nodes."""
+"""What a rank of a :class:`ProfileJob` does: captures a model, then measures its nodes; times gauges."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import torch
 
 from partkit.data.job import ProfileJob
-from partkit.data.orders import CaptureModel, ProfileModel, ProfileOrder
+from partkit.data.orders import CaptureModel, ProfileModel, ProfileOrder, TimeGauges
 from partkit.data.progress import ProgressFile
-from partkit.data.replies import Done, Profiled, Reply
+from partkit.data.replies import Done, GaugesTimed, Profiled, Reply
 from partkit.models.of_job import capture_job_model, load_job_model
-from partkit.profilers.on_device import profile_on
+from partkit.profilers.on_device import gauges_on, profile_on
 from partkit.ranks.own_folder import require_new_file
 
 
@@ -32,6 +32,8 @@ class ProfileWork:
                 return self._capture()
             case ProfileModel():
                 return self._profile(order)
+            case TimeGauges():
+                return GaugesTimed(seconds=tuple(gauges_on(self._device, order.gauges)))
 
     def close(self) -> None:
         """Nothing is held that the process group needs."""
@@ -47,7 +49,7 @@ class ProfileWork:
         path, progress = (require_new_file(Path(each)) for each in (order.path, order.progress))
         loaded, captured = self._captured
         begin = time.perf_counter()
-        profile = profile_on(
+        profile, gauges = profile_on(
             self._device,
             loaded,
             captured,
@@ -58,4 +60,4 @@ class ProfileWork:
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
         profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
         profile.save(path)
-        return Profiled(num_nodes=len(profile.nodes))
+        return Profiled(num_nodes=len(profile.nodes), gauges=gauges)

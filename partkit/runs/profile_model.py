@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from partkit.data.cache import cache_folder, find_kept, keep, keep_profile
+from partkit.data.gauges import Gauges
 from partkit.data.job import ProfileJob
 from partkit.data.model import ModelSpec
 from partkit.data.orders import CaptureModel, ProfileModel
@@ -29,6 +29,7 @@ from partkit.profilers.analytic import analytic_times
 from partkit.profilers.assemble import assemble
 from partkit.profilers.nominal import NominalDevice, nominal_device
 from partkit.ranks.group import RankGroup
+from partkit.runs.kept_profile import check_kept, load_now
 
 _UNCACHED = ("py:", "pt2:", "hf:")
 """Sources whose files may change under the same name."""
@@ -55,10 +56,11 @@ def profile_model(
     of the example: ``("batch", "seq")`` as on the command line, or by input and dimension,
     ``{"tokens": {0: "batch", 1: "length"}}``.
     ``analytic`` names a device (see ``partkit.profilers.nominal``) for which the times are computed instead,
-    without weights and without the device. Kept in the cache for sources that cannot change; ``refresh``
-    measures again. No more than ``memory_bytes`` of weights and values are on the device at once (default: what is
-    free): a model that needs more is measured in parts. Raises :class:`UsageError` for a device without known figures,
-    :class:`InfeasibleError` where a part of the model that stays together needs more memory.
+    without weights and without the device. Kept in the cache for sources that cannot change, and used for as long as
+    its heaviest operations, timed again first, take about as long as they did (:mod:`partkit.runs.kept_profile`);
+    ``refresh`` measures again. No more than ``memory_bytes`` of weights and values are on the device at once (default:
+    what is free): a model that needs more is measured in parts. Raises :class:`UsageError` for a device without known
+    figures, :class:`InfeasibleError` where a part of the model that stays together needs more memory.
     """
     tell = progress or silent
     spec = _spec_of(model, example_inputs, example_kwargs, _dynamic_texts(dynamic))
@@ -68,22 +70,25 @@ def profile_model(
         model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True, memory_bytes=memory_bytes
     )
     request = _request(job)
-    if request is not None and not refresh:
-        known = find_kept(Profile, request)
-        if known is not None and _is_of(known, spec):
-            tell(_kept_words(known), 0, 0)
-            return known
-    profile = _measured_profile(job, tell)
+    kept = None if request is None or refresh else find_kept(Profile, request)
+    with RankGroup(job) as group:
+        if request is not None and kept is not None and _is_of(kept, spec):
+            verdict = check_kept(kept, find_kept(Gauges, request), group, tell)
+            tell(verdict.words, 0, 0)
+            if verdict.holds:
+                return kept
+        profile, gauges = _measured_profile(group, tell)
     keep_profile(profile)
     if request is not None:
         keep(profile, request)
+        keep(gauges, request)
     return profile
 
 
-def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
-    tell(f"Capturing {job.model.source}", 0, 0)
-    when = {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "load": round(os.getloadavg()[0], 2)}
-    with RankGroup(job) as group, tempfile.TemporaryDirectory(prefix="partkit-") as folder:
+def _measured_profile(group: RankGroup[ProfileJob], tell: Progress) -> tuple[Profile, Gauges]:
+    tell(f"Capturing {group.job.model.source}", 0, 0)
+    when = {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "load": load_now()}
+    with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
         path, progress = Path(folder) / "profile.json", ProgressFile(Path(folder) / "progress")
         group.call(CaptureModel())
 
@@ -96,19 +101,7 @@ def _measured_profile(job: ProfileJob, tell: Progress) -> Profile:
         (told,) = group.call(order, while_waiting=tell_nodes)
         tell("Profiling nodes", told.num_nodes, told.num_nodes)
         profile = Profile.load(path)
-    return profile.model_copy(update={"provenance": {**profile.provenance, **when}})
-
-
-def _kept_words(profile: Profile) -> str:
-    """How old a kept profile is, and how busy the machine was: a busy hour's times are no other hour's."""
-    measured, load = profile.provenance.get("measured"), profile.provenance.get("load")
-    if not isinstance(measured, str) or not isinstance(load, int | float):
-        return "Using a kept profile of unknown age; --refresh measures anew"
-    age_s = (datetime.now(UTC) - datetime.fromisoformat(measured)).total_seconds()
-    minutes, hours, days = (round(age_s / unit_s) for unit_s in (60, 3600, 86_400))
-    age = f"{minutes} min" if minutes < 90 else f"{hours} h" if hours < 48 else f"{days} days"
-    cores = profile.provenance.get("cores")
-    return f"Using the profile kept {age} ago, at load {load:.1f} of {cores} cores; --refresh measures anew"
+    return profile.model_copy(update={"provenance": {**profile.provenance, **when}}), Gauges(gauges=told.gauges)
 
 
 def _dynamic_texts(dynamic: Sequence[str] | Mapping[str, Mapping[int, str]]) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Measuring:
     times = 0
 
     def __init__(self, job):
-        self._model = job.model
+        self.job = job
 
     def __enter__(self):
         return self
@@ -88,7 +88,7 @@ class Measuring:
     def call(self, order, *, while_waiting=None):
         if isinstance(order, ProfileModel):
             Measuring.times += 1
-            PROFILE.model_copy(update={"model": self._model, "method": "measured"}).save(order.path)
+            PROFILE.model_copy(update={"model": self.job.model, "method": "measured"}).save(order.path)
         return [Profiled(num_nodes=len(PROFILE.nodes))]
 
 

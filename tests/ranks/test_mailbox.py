@@ -9,6 +9,7 @@ from torch._C._distributed_c10d import HashStore
 
 from partkit.data import orders, replies
 from partkit.data.document import Record
+from partkit.data.gauges import Gauge
 from partkit.data.orders import (
     AnyOrder,
     CheckOutputs,
@@ -29,6 +30,7 @@ from partkit.data.replies import (
     DeviceUse,
     Done,
     EnvironmentDescribed,
+    GaugesTimed,
     ItemsRun,
     LinksMeasured,
     LinkTimes,
@@ -54,6 +56,12 @@ RUN = ItemsRun(
     finished_at=((1, 2.5), (0, 2.75)),
     sample=DIFFERENCE,
 )
+GAUGE = Gauge(
+    nodes=("linear", "linear_1"),
+    operation="aten.relu.default",
+    args=({"tensor": {"shape": [2, 3], "stride": [3, 1], "dtype": "float32"}},),
+    in_model=1.25,
+)
 CONVERSATION: list[tuple[Order[Any], Record]] = [
     (Load(), Loaded(load_s=1.5, is_data_parallel=True, items_at_once=16, warnings=("16 items a launch",))),
     (WriteReference(num_items=4, path="/tmp/reference"), ReferenceWritten(num_tensors=8)),
@@ -63,7 +71,8 @@ CONVERSATION: list[tuple[Order[Any], Record]] = [
     (OpenStream(folder="/dev/shm/partkit-x", num_slots=6), Done()),
     (orders.ServeStream(), Done()),
     (orders.CaptureModel(), Done()),
-    (ProfileModel(path="/tmp/profile.json", progress="/tmp/progress"), Profiled(num_nodes=273)),
+    (ProfileModel(path="/tmp/profile.json", progress="/tmp/progress"), Profiled(num_nodes=273, gauges=(GAUGE,))),
+    (orders.TimeGauges(gauges=(GAUGE,)), GaugesTimed(seconds=(0.25, None))),
     (
         MeasureLinks(),
         LinksMeasured(
@@ -98,7 +107,7 @@ def test_the_conversation_above_has_every_order_and_every_reply() -> None:
 
 def test_names_of_orders_are_those_that_messages_have_always_told() -> None:
     names = " ".join(name_of(order) for order, _ in CONVERSATION)
-    assert names == "load reference check stage run open_stream stream prepare profile links environment"
+    assert names == "load reference check stage run open_stream stream prepare profile gauges links environment"
 
 
 def test_ranks_that_have_not_answered_are_told_by_number() -> None:

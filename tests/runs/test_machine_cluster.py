@@ -24,7 +24,6 @@ def test_a_profile_times_every_operation_and_is_kept() -> None:
     assert 0.5 < profile.calibration.scale < 2
     assert profile.method == "measured"
     assert profile.device.num_threads == 1
-    assert profile_model(spec, device="cpu").sha256 == profile.sha256  # not measured again
     assert find_profile(profile.sha256) == profile
 
 
