@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from partkit.data.job import Job
 from partkit.errors import (
     CaptureError,
     MachineError,
@@ -21,6 +22,7 @@ from partkit.errors import (
     RefusedByRankError,
     UnsupportedError,
 )
+from partkit.ranks.out_of_memory import ADVICE, memory_words
 from partkit.stages.fault import node_in
 
 _OUT_OF_MEMORY = r"out of memory|failed to cuda \w*alloc|can(not|'t) allocate memory|not enough memory|_ALLOC_FAILED"
@@ -45,8 +47,11 @@ class Failure:
     """True where the rank's device had no memory left."""
 
 
-def failure_of(error: BaseException, rank: int) -> Failure:
-    """The failure of a rank that ``error`` ended; names the graph node where there is one."""
+def failure_of(error: BaseException, rank: int, job: Job | None = None) -> Failure:
+    """The failure of a rank that ``error`` ended; names the graph node where there is one.
+
+    Of memory that ran out it tells the numbers, where the rank had come to know its ``job``.
+    """
     text = str(error).strip().splitlines()
     first = text[0] if text else type(error).__name__
     is_out_of_memory = ran_out_of_memory(error)
@@ -57,9 +62,12 @@ def failure_of(error: BaseException, rank: int) -> Failure:
         return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = node_in(error)
     where = f" at node {node}" if node else ""
+    words = f"{type(error).__name__}: {first}"
+    if is_out_of_memory and job is not None:
+        words = memory_words(error, job, rank)
     return Failure(
         rank,
-        f"{type(error).__name__}: {first}{where}",
+        f"{words}{where}",
         time.time(),
         is_consequence,
         is_out_of_memory=is_out_of_memory,
@@ -72,8 +80,9 @@ def error_of(failure: Failure, rank_name: str, where: str) -> PartkitError:
         return UnsupportedError(failure.message)
     if failure.exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
         return RefusedByRankError(failure.message, exit_code=failure.exit_code)
-    kind = OutOfMemoryError if failure.is_out_of_memory else RankFailedError
-    return kind(f"{rank_name} failed: {failure.message}", hint=where)
+    if failure.is_out_of_memory:
+        return OutOfMemoryError(f"{rank_name} failed: {failure.message}", hint=f"{ADVICE}; {where}")
+    return RankFailedError(f"{rank_name} failed: {failure.message}", hint=where)
 
 
 def write_failure(log_dir: Path, failure: Failure) -> None:
@@ -96,7 +105,7 @@ def ran_out_of_memory(error: BaseException) -> bool:
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    if any(isinstance(each, MemoryError | torch.OutOfMemoryError) for each in causes):
+    if any(isinstance(each, MemoryError | torch.OutOfMemoryError | OutOfMemoryError) for each in causes):
         return True
     if any(isinstance(each, OSError) and each.errno == errno.ENOMEM for each in causes):
         return True

@@ -45,7 +45,7 @@ def main(log_dir: Path) -> int:
         served.close()
     except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
         traceback.print_exc()
-        failure = failure_of(error, rank)
+        failure = failure_of(error, rank, job)
         write_failure(log_dir, failure)
         sys.stderr.flush()
         os._exit(failure.exit_code)  # other threads may be stuck in a collective: do not wait for them

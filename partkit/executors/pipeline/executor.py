@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from partkit.data.places import Place, places
+from partkit.executors.info import executor_info
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.executors.pipeline.loop_choice import LoopTrial, decision, is_tried, pays, refusal
 from partkit.executors.pipeline.order import turns_in_order
@@ -25,6 +26,7 @@ from partkit.executors.pipeline.stream import StageStream
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
+from partkit.machine.memory import require_room
 from partkit.models.capture import Capture, random_draws
 from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.stages.cut import StageGraph, cut_plan
@@ -72,6 +74,7 @@ class PipelineExecutor:
             if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
                 torch.cuda.set_stream(stream)
                 torch.cuda.set_device(self._context.device)
+        self._require_room(stages, captured, compute)
         wiring = Wiring(
             stages,
             self._places,
@@ -87,6 +90,23 @@ class PipelineExecutor:
         for runner in self._runners:
             if (reason := runner.slots.why_no_graph) is not None:
                 self.notes.append(f"stage {runner.place.stage} runs without a CUDA graph: {reason}")
+
+    def _require_room(
+        self, stages: Sequence[StageGraph], captured: Capture, compute: Mapping[int, torch.cuda.Stream | None]
+    ) -> None:
+        """Refuse stages whose tensors their device cannot hold, before anything is read."""
+        by_device: dict[torch.device, list[StageGraph]] = {}
+        for place in self._mine:
+            stream = compute[place.index]
+            by_device.setdefault(self._context.device if stream is None else stream.device, []).append(
+                stages[place.stage]
+            )
+        for device, own in by_device.items():
+            read = {str(node.target) for stage in own for node in stage.graph.find_nodes(op="get_attr")}
+            needed = sum(captured.tensors[name].num_bytes for name in read & set(captured.tensors))
+            is_whole = executor_info(self._job.executor).holds_whole_model
+            what = self._job.executor if is_whole else f"stage {', '.join(str(stage.index) for stage in own)}"
+            require_room(needed, device, what, budget_bytes=self._job.memory_bytes if is_whole else None)
 
     def choose_loop(self) -> None:
         """See :class:`TriesLoop`."""
