@@ -68,6 +68,14 @@ class InfeasibleError(PartkitError):
     exit_code = 4
 
 
+class TooFewDevicesError(InfeasibleError):
+    """The model does not fit on the devices that it may use, and ``num_devices`` like them would do."""
+
+    def __init__(self, message: str, *, num_devices: int, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.num_devices = num_devices
+
+
 class RankFailedError(PartkitError):
     """A rank died, hung or raised; names the first cause."""
 

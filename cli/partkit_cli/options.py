@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from partkit.planners import PlanRequest
 
 
+ALL = "all"
+"""The device of a ``--cap`` that holds for every device."""
+
+
 class DeviceChoice(StrEnum):
     """Kinds of device; ``auto`` is CUDA where there is any."""
 
@@ -158,7 +162,8 @@ class PlanOptions:
         str | None,
         typer.Option(
             metavar="FILE|NAME",
-            help="Devices and links to plan for, as 4x-nvlink; default: this machine's.",
+            help="Devices and links to plan for, as 4x-nvlink, or 4x-nvlink:6 for six such devices; default: this "
+            "machine's.",
             autocompletion=cluster_names,
         ),
     ] = None
@@ -167,7 +172,8 @@ class PlanOptions:
         list[str], typer.Option("--pin", metavar="REGEX=STAGE", help="Modules that go to a stage; repeatable.")
     ] = field(default_factory=list)
     caps: Annotated[
-        list[str], typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB; repeatable.")
+        list[str],
+        typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB or all=24GiB; repeatable."),
     ] = field(default_factory=list)
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
     non_contiguous: Annotated[
@@ -191,8 +197,12 @@ class PlanOptions:
         return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
     def caps_bytes(self, cluster: Cluster) -> dict[int, int]:
-        """Memory caps by device of ``cluster``."""
-        return dict(_cap(text, cluster) for text in self.caps)
+        """Memory caps by device of ``cluster``; one for ``all`` holds for those that have none of their own."""
+        named = [_split_cap(text) for text in self.caps]
+        of_all = {device: size for name, size in named if name == ALL for device in range(len(cluster.devices))}
+        return of_all | dict(
+            _cap(text, cluster) for text, (name, _) in zip(self.caps, named, strict=True) if name != ALL
+        )
 
     def require_readable(self) -> None:
         """Raise for whatever is wrong with these options by themselves, before any work."""

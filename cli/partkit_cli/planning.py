@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from partkit.errors import UsageError
+from partkit.errors import TooFewDevicesError, UsageError
 from partkit_cli.checks import PLANS, require_cluster_where_analytic
-from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
+from partkit_cli.options import ALL, DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
@@ -77,9 +79,31 @@ def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
     from partkit.planners import plan_as_asked
 
     cluster = cluster_for(profile, planning, machine, output)
-    plan = plan_as_asked(profile, cluster, planning.request(cluster))
+    with command_for_enough(planning, cluster):
+        plan = plan_as_asked(profile, cluster, planning.request(cluster))
+    if len(plan.cluster.devices) > len(cluster.devices):
+        output.warning(f"{plan.planner.detail.rpartition('; ')[2]}: the plan is for those {len(plan.cluster.devices)}")
     keep_profile(profile)
     return with_provenance(plan)
+
+
+@contextmanager
+def command_for_enough(planning: PlanOptions, cluster: Cluster) -> Iterator[None]:
+    """Have the refusal of too few devices end with the options that plan for enough of them."""
+    try:
+        yield
+    except TooFewDevicesError as error:
+        from partkit.data.builtin_clusters import split_count
+
+        options = [f"--stages {error.num_devices}"]
+        if planning.cluster is not None:
+            is_enough = error.num_devices <= len(cluster.devices)
+            more = f"{split_count(planning.cluster)[0]}:{error.num_devices}"
+            options.append(f"--cluster {planning.cluster if is_enough else more}")
+        if planning.caps:  # all alike, or no number would have been found
+            options.append(f"--cap {ALL}={planning.caps[0].rpartition('=')[2]}")
+        hint = f"plan it with '{' '.join(options)}'"
+        raise TooFewDevicesError(error.message, num_devices=error.num_devices, hint=hint) from None
 
 
 def with_provenance(plan: Plan) -> Plan:
@@ -151,7 +175,7 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
     device = profile.device.type if machine.device is DeviceChoice.AUTO else machine.device.value
     num_devices = planning.num_stages
     if num_devices is None or planning.max_replicas != 1:
-        num_devices = _num_devices(device)
+        num_devices = max(_num_devices(device), num_devices or 1)
     from partkit.runs.machine_cluster import machine_cluster
 
     with output.progress() as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from partkit.data.cluster import Cluster, Device, Link
@@ -73,10 +74,37 @@ def builtin_cluster(name: str) -> Cluster:
 
 
 def load_cluster(text: str) -> Cluster:
-    """The cluster in a JSON file, or the built-in one of that name.
+    """The cluster in a JSON file, or the built-in one of that name; ``TEXT:N`` has N of its devices, like its first.
 
-    Raises :class:`UsageError` for an unknown name and :class:`FormatError` for a file that is no cluster.
+    Raises :class:`UsageError` for an unknown name, and for more devices of a cluster whose devices differ;
+    :class:`FormatError` for a file that is no cluster.
+
+    >>> len(load_cluster("2x-nvlink:5").devices)
+    5
     """
+    base, count = split_count(text)
+    if count is None:
+        return _load(base)
+    cluster = _load(base)
+    kinds = {device.model_copy(update={"name": ""}) for device in cluster.devices}
+    if count > len(cluster.devices) and len(kinds) > 1:
+        raise UsageError(
+            f"--cluster {text} asks for {count} devices, and the {len(cluster.devices)} of {base} differ: nothing says "
+            "what another one would be",
+            hint="add it to a cluster file",
+        )
+    return cluster.with_devices(count).model_copy(update={"name": f"{cluster.name}:{count}"})
+
+
+def split_count(text: str) -> tuple[str, int | None]:
+    """A cluster as ``--cluster`` names it, and the number of devices asked of it: ``2x-nvlink:5`` has 5."""
+    base, _, count = text.rpartition(":")
+    if base and count.isdecimal() and int(count) > 0 and not Path(text).is_file():
+        return base, int(count)
+    return text, None
+
+
+def _load(text: str) -> Cluster:
     return Cluster.load(text) if text.endswith(".json") or "/" in text else builtin_cluster(text)
 
 

@@ -63,6 +63,15 @@ class Cluster(Document):
                 raise ValueError(f"link {link.source} -> {link.target} names a device past the last, {count - 1}")
         return self
 
+    def with_devices(self, count: int) -> Cluster:
+        """The same cluster with its first ``count`` devices; what it lacks is like its first, on its ``link``."""
+        first = self.devices[0]
+        stem = first.name.rstrip("0123456789")
+        added = range(len(self.devices), count)
+        more = tuple(first.model_copy(update={"name": f"{stem}{index}"}) for index in added)
+        links = tuple(link for link in self.links if max(link.source, link.target) < count)
+        return self.model_copy(update={"devices": (*self.devices[:count], *more), "links": links})
+
     def link_between(self, source: int, target: int) -> Link:
         """The link from device ``source`` to device ``target``."""
         for link in self.links:

@@ -39,9 +39,9 @@ def pareto(profile: Profile, cluster: Cluster, request: PlanRequest) -> list[Pla
     request = request.model_copy(update={"objective": "throughput"})
     problem = make_problem(profile, cluster, request)
     planner = load_planner(request.planner)
-    best = planner(problem)
+    best = None if problem.lacking_bytes > 0 else planner(problem)
     if best is None:
-        raise no_plan(problem, planner, request.planner)
+        raise no_plan(problem, planner, request.planner, profile.model.source)
     found = [outcome for cuts in _cut_sets(problem) for outcome in _sweep(problem, cuts)]
     outcomes = _spread(undominated([best, *found]))
     seconds = time.perf_counter() - started_s

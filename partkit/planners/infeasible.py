@@ -12,6 +12,7 @@ import numpy as np
 from partkit.data.units import format_bytes
 from partkit.errors import InfeasibleError
 from partkit.planners.costs.cost import stage_peak_bytes
+from partkit.planners.enough_devices import enough_devices, too_few_devices
 from partkit.planners.problem.pins import NO_PIN
 from partkit.planners.problem.problem import Problem, find_kinds
 from partkit.planners.search.outcome import Outcome
@@ -21,8 +22,8 @@ _LIMIT_S = 8.0
 Planner = Callable[[Problem], Outcome | None]
 
 
-def no_plan(problem: Problem, planner: Planner, name: str) -> InfeasibleError:
-    """The error for a request that the planner called ``name`` found no plan for."""
+def no_plan(problem: Problem, planner: Planner, name: str, model: str) -> InfeasibleError:
+    """The error for a request that the planner called ``name`` found no plan of ``model`` for."""
     empty = _stage_without_nodes(problem)
     if empty is not None:
         highest = max(problem.request.pins.items(), key=lambda pin: pin[1])
@@ -31,6 +32,9 @@ def no_plan(problem: Problem, planner: Planner, name: str) -> InfeasibleError:
             f"{problem.graph.num_nodes} nodes belongs to another stage",
             hint=f"lower the pin {highest[0]}={highest[1]}, or drop the pins that empty stage {empty}",
         )
+    enough = enough_devices(problem, planner)
+    if enough is not None:
+        return too_few_devices(problem, enough, model)
     if problem.has_caps and planner(_with_floor(problem, math.inf)) is not None:
         return _caps_too_small(problem, planner)
     request = problem.request
@@ -73,13 +77,19 @@ def _caps_too_small(problem: Problem, planner: Planner) -> InfeasibleError:
     tightest = min(low, key=lambda index: caps[index])
     name = problem.cluster.devices[tightest].name
     held = format_bytes(problem.graph.holding_bytes.sum())
+    lacking = (
+        f"; {format_bytes(problem.lacking_bytes)} are lacking in all"
+        if problem.lacking_bytes and len(problem.kinds) > 1
+        else ""
+    )
+    more = "more devices or " if len(problem.kinds) > 1 else ""  # of like ones no number was found that does
     who = f"devices {', '.join(map(str, low))}" if len(low) > 1 else f"device {low[0]}"
     return InfeasibleError(
         f"the model does not fit: {held} of parameters and buffers and its live values on at most "
         f"{problem.max_stages} of {len(caps)} devices, of which device {tightest} ({name!r}) may hold "
-        f"{format_bytes(caps[tightest])}",
-        hint=f"the smallest cap found to fit is {needed} bytes ({format_bytes(needed)}) on {who}; else use more "
-        "devices or a smaller batch",
+        f"{format_bytes(caps[tightest])}{lacking}",
+        hint=f"the smallest cap found to fit is {needed} bytes ({format_bytes(needed)}) on {who}; else use "
+        f"{more}a smaller batch",
     )
 
 

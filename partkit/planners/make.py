@@ -43,9 +43,9 @@ def make_plan(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     problem = make_problem(profile, cluster, request)
     name = "refine" if request.planner == "auto" and not request.contiguous else request.planner
     planner = load_planner(name)
-    outcome = planner(problem)
+    outcome = None if problem.lacking_bytes > 0 else planner(problem)
     if outcome is None:
-        raise no_plan(problem, planner, name)
+        raise no_plan(problem, planner, name, profile.model.source)
     baselines = {name: load_planner(name)(problem) for name in BASELINES}
     if name == "auto":
         outcome = _best_of(problem, outcome, baselines)

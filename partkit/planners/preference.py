@@ -6,9 +6,11 @@ from partkit.data.cluster import Cluster
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
 from partkit.data.units import format_bytes, format_rate, format_seconds
-from partkit.errors import InfeasibleError
+from partkit.errors import InfeasibleError, TooFewDevicesError
 from partkit.planners.check import objective_of, repredict, under_bound
-from partkit.planners.make import make_plan
+from partkit.planners.enough_devices import enough_devices, like_devices_cap
+from partkit.planners.make import load_planner, make_plan
+from partkit.planners.problem.problem import make_problem
 from partkit.planners.problem.request import PlanRequest
 
 IDLE_GAIN = 0.02
@@ -22,12 +24,16 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
 
     Where devices share cores, many plans reach about the same period; one with balanced stages is taken. The bound
     stays that of all plans with at most ``num_stages`` stages. Where the number is left to the planner, or the plan
-    has fewer stages than were asked for, its ``planner.detail`` ends with why it took this one. Raises what
-    :func:`make_plan` raises.
+    has fewer stages than were asked for, its ``planner.detail`` ends with why it took this one. Where the number is
+    left to the planner and the cluster's devices cannot hold the model, the plan is for the fewest like them that can.
+    Raises what :func:`make_plan` raises.
     """
     if request.num_stages is None:
-        best = make_plan(profile, cluster, request)
-        return _with_detail(best, _why_so_many(best, profile, request))
+        try:
+            best = make_plan(profile, cluster, request)
+        except TooFewDevicesError as error:
+            return _planned_for_more(profile, cluster, request, error)
+        return _with_detail(best, "; ".join(filter(None, _why_so_many(best, profile, request))))
     plan = _as_asked(profile, cluster, request)
     if len(plan.stages) >= request.num_stages:
         return plan
@@ -59,13 +65,36 @@ def _with_detail(plan: Plan, reason: str) -> Plan:
     return plan.model_copy(update={"planner": plan.planner.model_copy(update={"detail": detail})})
 
 
-def _why_so_many(best: Plan, profile: Profile, request: PlanRequest) -> str:
-    """Why the plan's number of stages was taken: what one fewer and one more would reach."""
+def _planned_for_more(profile: Profile, cluster: Cluster, request: PlanRequest, error: TooFewDevicesError) -> Plan:
+    """The plan for as many devices as are enough, each with the cap of those that are there."""
+    count = error.num_devices
+    caps = dict.fromkeys(range(count), next(iter(request.memory_caps_bytes.values()), 0))
+    more = request.model_copy(update={"memory_caps_bytes": caps if request.memory_caps_bytes else {}})
+    return _with_detail(make_plan(profile, cluster.with_devices(count), more), error.message)
+
+
+def _fewest(best: Plan, profile: Profile, request: PlanRequest) -> str:
+    """How many of the cluster's devices hold the model, where one alone does not; empty where one does."""
+    if request.pins:
+        return ""
+    on_one = make_problem(profile, best.cluster, request.model_copy(update={"num_stages": 1}))
+    cap = like_devices_cap(on_one)
+    if cap is None or not on_one.lacking_bytes:
+        return ""
+    enough = enough_devices(on_one, load_planner("orders" if request.planner == "auto" else request.planner))
+    if enough is None:
+        return ""
+    needed = format_bytes(sum(enough.peak_bytes))
+    return f"{enough.num_devices} devices of {format_bytes(cap)} are the fewest found to hold its {needed}"
+
+
+def _why_so_many(best: Plan, profile: Profile, request: PlanRequest) -> tuple[str, str]:
+    """Why the plan's number of stages was taken: the fewest that fit; what one fewer and one more would reach."""
     count, most = len(best.stages), len(best.cluster.devices)
     others = [_reached_with(other, best, profile, request) for other in (count - 1, count + 1) if 1 <= other <= most]
     against = f", against {' and '.join(others)}" if others else ""
     are_best = f"1 stage of at most {most} is" if count == 1 else f"{count} stages of at most {most} are"
-    return f"{are_best} best for {best.objective}: {_figure(best)}{against}"
+    return _fewest(best, profile, request), f"{are_best} best for {best.objective}: {_figure(best)}{against}"
 
 
 def _reached_with(count: int, best: Plan, profile: Profile, request: PlanRequest) -> str:

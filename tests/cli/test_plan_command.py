@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.model import ModelSpec
 from partkit.data.plan import Plan
+from partkit.data.profile import Node, Profile
 from partkit.errors import InfeasibleError
 from partkit.planners import PlanRequest
 from partkit.ranks.run_options import RunOptions
@@ -121,6 +123,39 @@ def test_a_profile_without_cluster_is_planned_for_as_many_devices_of_its_own_kin
 def test_an_option_that_cannot_be_read_is_told_with_how_to_write_it(partkit, library, options, message):
     told = partkit("plan", "bert-tiny", "-q", *options)
     assert (told.code, told.out, told.err) == (2, "", f"partkit: {message}\n")
+
+
+REFUSED = (
+    "graph:six needs 614 B (600 B of it parameters and buffers), and 2 devices of 230 B hold 460 B: 3 such devices do, "
+    "with 206 B on the fullest"
+)
+
+
+def test_the_command_that_a_refusal_of_too_few_devices_names_works(partkit, tmp_path):
+    nodes = tuple(Node(name=f"n{i}", time_s=1.0, output_bytes=1, param_bytes=100) for i in range(6))
+    edges = tuple((f"n{i}", f"n{i + 1}") for i in range(5))
+    Profile(model=ModelSpec(source="graph:six"), nodes=nodes, edges=edges).save(tmp_path / "six.json")
+    devices = tuple(Device(name=f"gpu{i}", type="cuda", memory_bytes=230) for i in range(2))
+    Cluster(devices=devices, link=Link(bytes_per_s=1.0)).save(tmp_path / "two.json")
+    for asked, enough in (
+        ("--cluster two.json --stages 2", "--stages 3 --cluster two.json:3"),
+        ("--cluster two.json:1 --stages 1", "--stages 3 --cluster two.json:3"),
+        ("--cluster 8x-nvlink --stages 2 --cap all=230", "--stages 3 --cluster 8x-nvlink --cap all=230"),
+        ("--cluster 2x-nvlink --cap gpu0=230 --cap 1=230 --stages 2", "--stages 3 --cluster 2x-nvlink:3 --cap all=230"),
+        ("--cluster two.json --pareto", "--stages 3 --cluster two.json:3"),
+    ):
+        told = partkit("plan", "six.json", "-q", *asked.split())
+        few = (
+            REFUSED
+            if "1 --" not in asked
+            else REFUSED.replace("2 devices of 230 B hold 460", "1 device of 230 B holds 230")
+        )
+        assert (told.code, told.err) == (4, f"partkit: {few}; plan it with '{enough}'\n")
+        assert partkit("plan", "six.json", "-q", "-o", "six3.json", *enough.split()).code == 0
+        assert len(Plan.load("six3.json").stages) == 3
+    told = partkit("plan", "six.json", "-q", "--cluster", "two.json")
+    assert (told.code, told.err) == (0, f"warning: {REFUSED}: the plan is for those 3\n")
+    assert len(Plan.load("plans/six3.json").cluster.devices) == 3
 
 
 def test_model_options_beside_a_profile_file_are_refused(partkit, library):

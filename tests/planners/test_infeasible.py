@@ -9,7 +9,7 @@ from hypothesis import given, reject, settings
 
 from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.profile import Profile
-from partkit.errors import FormatError, InfeasibleError
+from partkit.errors import FormatError, InfeasibleError, TooFewDevicesError
 from partkit.planners import PlanRequest, make_plan
 from partkit.planners.problem.problem import make_problem
 from tests.planners.exhaustive import best_value
@@ -113,16 +113,81 @@ def test_caps_that_are_too_small_are_refused_with_the_smallest_that_fits():
         4,
         "the model does not fit: 30 B of parameters and buffers and its live values on at most 2 of 2 devices, of "
         "which device 0 ('d0') may hold 20 B; the smallest cap found to fit is 36 bytes (36 B) on devices 0, 1; else "
-        "use more devices or a smaller batch",
+        "use a smaller batch",
+    )
+
+
+SIX = row(6, param_bytes=100, output_bytes=1)
+NEEDS = "graph:unnamed needs 614 B (600 B of it parameters and buffers), and "
+
+
+@pytest.mark.parametrize(
+    ("cluster", "asked", "message"),
+    [
+        (
+            box(2, memory_bytes=230),
+            {},
+            f"{NEEDS}2 devices of 230 B hold 460 B: 3 such devices do, with 206 B on the fullest; ask for 3 stages, of "
+            "a cluster with 3 such devices",
+        ),
+        (
+            box(8, memory_bytes=230),
+            {"num_stages": 1},
+            f"{NEEDS}1 device of 230 B holds 230 B: 3 such devices do, with 206 B on the fullest; ask for 3 stages",
+        ),
+        (
+            box(2),
+            {"num_stages": 2, "memory_caps_bytes": {0: 230, 1: 230}, "exact_num_stages": True},
+            f"{NEEDS}2 devices of 230 B hold 460 B: 3 such devices do, with 206 B on the fullest; ask for 3 stages, of "
+            "a cluster with 3 such devices",
+        ),
+    ],
+)
+def test_too_few_devices_are_refused_with_the_number_that_would_do(cluster, asked, message):
+    assert refusal(SIX, cluster, PlanRequest(**asked)) == (4, message)
+
+
+def test_what_no_cut_fills_is_said_where_the_bytes_alone_would_do():
+    data = row(3, param_bytes=100, output_bytes=1)
+    assert refusal(data, box(2, memory_bytes=170), PlanRequest()) == (
+        4,
+        "graph:unnamed needs 311 B (300 B of it parameters and buffers), and 2 devices of 170 B hold 340 B, which no "
+        "cut fills: 3 such devices do, with 105 B on the fullest; ask for 3 stages, of a cluster with 3 such devices",
+    )
+
+
+def test_unequal_devices_are_told_what_is_lacking_in_all():
+    devices = (Device(name="big", memory_bytes=400), Device(name="small", memory_bytes=100))
+    cluster = Cluster(name="mixed", devices=devices, link=Link(bytes_per_s=100.0))
+    assert refusal(SIX, cluster, PlanRequest()) == (
+        4,
+        "the model does not fit: 600 B of parameters and buffers and its live values on at most 2 of 2 devices, of "
+        "which device 1 ('small') may hold 100 B; 100 B are lacking in all; the smallest cap found to fit is 304 bytes "
+        "(304 B) on device 1; else use more devices or a smaller batch",
+    )
+
+
+def test_more_devices_of_a_host_bring_it_no_memory():
+    shared = box(2, memory_bytes=230).model_copy(update={"shared_cores": 2.0})
+    code, text = refusal(SIX, shared, PlanRequest())
+    assert (code, text.partition(";")[0]) == (
+        4,
+        "the model does not fit: 600 B of parameters and buffers and its live values on at most 2 of 2 devices, of "
+        "which device 0 ('d0') may hold 230 B",
     )
 
 
 @quick
 @given(profiles(max_nodes=5), clusters(fanout="once", caps=True))
-def test_the_cap_that_is_named_fits_and_one_byte_less_does_not(profile, cluster):
+def test_the_cap_or_number_that_is_named_fits_and_one_less_does_not(profile, cluster):
     try:
         make_plan(profile, cluster, PlanRequest())
         reject()
+    except TooFewDevicesError as error:
+        for count, is_feasible in ((error.num_devices, True), (error.num_devices - 1, False)):
+            problem = make_problem(profile, cluster.with_devices(count), PlanRequest())
+            assert (best_value(problem) < float("inf")) == is_feasible
+        return
     except InfeasibleError as error:
         needed = int(re.search(r"found to fit is (\d+) bytes", str(error)).group(1))
     for floor, is_feasible in ((needed, True), (needed - 1, False)):

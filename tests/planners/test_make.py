@@ -86,7 +86,7 @@ def test_looser_caps_never_make_a_plan_worse(profile, cluster):
             InfeasibleError,
             "the model does not fit: 40 B of parameters and buffers and its live values on at most 2 of 2 devices, "
             "of which device 0 ('d0') may hold 5 B; the smallest cap found to fit is 36 bytes (36 B) on devices 0, 1; "
-            "else use more devices or a smaller batch",
+            "else use a smaller batch",
         ),
         (
             PlanRequest(pins={"n0": 1, "encoder.layer.2": 0}),

@@ -30,6 +30,22 @@ def test_auto_takes_as_many_stages_as_help_and_says_what_others_reach():
     )
 
 
+def test_auto_takes_as_many_devices_as_hold_the_model_and_says_so_with_the_bytes():
+    nodes = tuple(Node(name=f"n{i}", time_s=1.0, output_bytes=1, param_bytes=100) for i in range(6))
+    profile = Profile(nodes=nodes, edges=tuple((f"n{i}", f"n{i + 1}") for i in range(5)))
+    limited = box(2).with_devices(2).model_copy(update={"devices": (Device(name="d0", memory_bytes=230),) * 2})
+    plan = plan_as_asked(profile, limited, PlanRequest())
+    assert ([device.name for device in plan.cluster.devices], len(plan.stages)) == (["d0", "d0", "d2"], 3)
+    assert plan.planner.detail.rpartition("; ")[2] == (
+        "graph:unnamed needs 614 B (600 B of it parameters and buffers), and 2 devices of 230 B hold 460 B: 3 such "
+        "devices do, with 206 B on the fullest"
+    )
+    capped = plan_as_asked(profile, box(2), PlanRequest(memory_caps_bytes={0: 230, 1: 230}))
+    assert capped.constraints.memory_caps_bytes == {"0": 230, "1": 230, "2": 230}
+    roomy = plan_as_asked(profile, limited.with_devices(6), PlanRequest())
+    assert "3 devices of 230 B are the fewest found to hold its 614 B; 6 stages of at most 6" in roomy.planner.detail
+
+
 def test_auto_takes_one_stage_where_links_are_slow():
     assert reason(row([1.0, 1.0]), box(2, bytes_per_s=0.1)) == (
         1,

@@ -82,10 +82,11 @@ def _list_frontier(
     from partkit.data.cache import keep_profile
     from partkit.planners import pareto
     from partkit.reports.sheets.frontier import frontier_sheet
-    from partkit_cli.planning import cluster_for, default_path, with_provenance
+    from partkit_cli.planning import cluster_for, command_for_enough, default_path, with_provenance
 
     cluster = cluster_for(profile, planning, machine, output)
-    plans = [with_provenance(found) for found in pareto(profile, cluster, planning.request(cluster))]
+    with command_for_enough(planning, cluster):
+        plans = [with_provenance(found) for found in pareto(profile, cluster, planning.request(cluster))]
     keep_profile(profile)
     output.sheet(frontier_sheet(plans))
     output.json({"kind": "frontier", "plans": [found.to_data() for found in plans]})

@@ -85,6 +85,12 @@ class Problem:
         """Whether any device limits memory."""
         return any(math.isfinite(kind.cap_bytes) for kind in self.kinds)
 
+    @property
+    def lacking_bytes(self) -> float:
+        """What the devices of any ``max_stages`` stages lack to hold the parameters and buffers alone; 0: nothing."""
+        caps = sorted((self.cap_of(device) for device in range(len(self.cluster.devices))), reverse=True)
+        return max(0.0, float(self.graph.holding_bytes.sum()) - sum(caps[: self.max_stages]))
+
     @cached_property
     def fastest_speeds(self) -> list[float]:
         """Speeds of all devices, fastest first."""
