@@ -175,6 +175,10 @@ class PlanOptions:
         list[str],
         typer.Option("--cap", metavar="DEVICE=SIZE", help="Memory cap, as 0=24GiB or all=24GiB; repeatable."),
     ] = field(default_factory=list)
+    margin: Annotated[
+        float,
+        typer.Option(min=0.0, max=0.9, help="Share of each GPU's free memory that a plan leaves alone."),
+    ] = 0.08
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
     non_contiguous: Annotated[
         bool, typer.Option("--non-contiguous", help="Let stages send back and forth: for study, nothing runs it.")

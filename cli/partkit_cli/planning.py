@@ -179,7 +179,9 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
     from partkit.runs.machine_cluster import machine_cluster
 
     with output.progress() as progress:
-        return machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+        return machine_cluster(
+            num_devices, device=device, threads=machine.threads, margin=planning.margin, progress=progress
+        )
 
 
 def _num_devices(device: str) -> int:

@@ -19,6 +19,28 @@ MARGIN = 0.08
 """Share of the free memory that is left alone: workspaces of libraries, fragments, other tenants that grow."""
 
 
+def free_gpu_bytes(index: int) -> int | None:
+    """Bytes free of a CUDA device now, by NVML and without a CUDA context in this process; None without NVML.
+
+    ``index`` is CUDA's: ``CUDA_VISIBLE_DEVICES`` may hide and reorder what NVML counts.
+    """
+    import pynvml as nvml
+
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [str(index)] if visible is None else visible.split(",")[index : index + 1]
+    if not names:
+        return None
+    name = names[0].strip()
+    try:
+        nvml.nvmlInit()
+        handle = (
+            nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdecimal() else nvml.nvmlDeviceGetHandleByUUID(name)
+        )
+        return int(nvml.nvmlDeviceGetMemoryInfo(handle).free)
+    except nvml.NVMLError:
+        return None
+
+
 @dataclass(frozen=True)
 class Tenant:
     """Another process that holds memory of a GPU."""

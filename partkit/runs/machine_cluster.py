@@ -18,6 +18,7 @@ from partkit.data.replies import LinksMeasured
 from partkit.data.units import significant
 from partkit.machine.devices import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
 from partkit.machine.environment import package_version
+from partkit.machine.memory import MARGIN, free_gpu_bytes
 from partkit.ranks.group import RankGroup
 from partkit.transport.probe import fit_link
 
@@ -31,12 +32,15 @@ def machine_cluster(
     device: str = "auto",
     threads: int | None = None,
     refresh: bool = False,
+    margin: float = MARGIN,
     progress: Progress | None = None,
 ) -> Cluster:
     """This machine's devices and links, measured by a short ping-pong between ranks and kept in the cache.
 
     On the CPU a device is ``threads`` threads (default 1), and all share the cores. Where more CUDA devices
-    are asked for than there are, the rest are taken to be like the first: such a plan is for elsewhere.
+    are asked for than there are, the rest are taken to be like the first: such a plan is for elsewhere. A GPU's memory
+    is what is free of it now, whoever has the rest, less ``margin`` (a share), which is left for a CUDA context, other
+    tenants that grow and what no plan foresees.
     Raises :class:`MachineError` where CUDA is asked for and missing, and :class:`RankFailedError` when a rank ends.
     """
     kind, num_threads = resolve_device(device), threads or 1
@@ -57,7 +61,8 @@ def machine_cluster(
         measured = _measure_links(kind, found, num_threads)
         keep(measured, request)
         (progress or silent)("Measuring links", 1, 1)
-    return _sized(measured, num_devices)
+    sized = _sized(measured, num_devices)
+    return _with_free_memory(sized, margin) if kind == "cuda" else sized
 
 
 def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
@@ -122,3 +127,19 @@ def _sized(measured: Cluster, num_devices: int) -> Cluster:
     assumed = tuple(first.model_copy(update={"name": f"gpu{index}"}) for index in missing)
     provenance = measured.provenance | {"assumed_devices": len(missing)}
     return measured.model_copy(update={"devices": measured.devices + assumed, "provenance": provenance})
+
+
+def _with_free_memory(cluster: Cluster, margin: float) -> Cluster:
+    """Each GPU with as much memory as is free of it now, less the margin; all of it where NVML does not tell."""
+    found = num_cuda_devices()
+    free = [free_gpu_bytes(index) if index < found else None for index in range(len(cluster.devices))]
+    devices = tuple(
+        device.model_copy(
+            update={"memory_bytes": max(1, int((device.memory_bytes if own is None else own) * (1 - margin)))}
+        )
+        if device.memory_bytes is not None
+        else device
+        for device, own in zip(cluster.devices, free, strict=True)
+    )
+    provenance = cluster.provenance | {"memory_margin": margin, "free_bytes": free}
+    return cluster.model_copy(update={"devices": devices, "provenance": provenance})

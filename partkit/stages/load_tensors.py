@@ -20,7 +20,7 @@ from partkit.machine.devices import num_cores
 Read = Callable[[str], torch.Tensor]
 """A tensor on the CPU by name; safe to call from several threads."""
 
-_MAX_THREADS = 8
+_MAX_THREADS = 16
 _PINNED_BYTES = 2**24
 """Of each of a thread's two pinned buffers: one is filled while the other is copied from."""
 

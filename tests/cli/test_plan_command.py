@@ -102,7 +102,7 @@ def test_a_profile_file_is_planned_without_building_a_model(partkit, library):
 
 def test_a_profile_without_cluster_is_planned_for_as_many_devices_of_its_own_kind(partkit, library):
     partkit("plan", str(GOLDEN / "profile.v1.json"), "--stages", "2")
-    assert library.asked["machine_cluster"] == (2, {"device": "cpu", "threads": None})
+    assert library.asked["machine_cluster"] == (2, {"device": "cpu", "threads": None, "margin": 0.08})
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from partkit.data.cache import find_profile
+from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.profile import INPUT_OP, OUTPUT_OP
 from partkit.models.sources import parse_model
+from partkit.runs import machine_cluster as machine_cluster_module
 from partkit.runs.machine_cluster import machine_cluster
 from partkit.runs.profile_model import profile_model
 
@@ -34,3 +36,16 @@ def test_this_machines_cluster_shares_its_cores_among_cpu_devices() -> None:
     assert cluster.link.bytes_per_s > 1e7
     assert 0 <= cluster.link.latency_s < 0.1
     assert machine_cluster(2, device="cpu").link.latency_s == pytest.approx(cluster.link.latency_s, rel=1e-5)
+
+
+def test_a_gpus_memory_is_what_is_free_of_it_less_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_cluster_module, "num_cuda_devices", lambda: 2)
+    monkeypatch.setattr(machine_cluster_module, "free_gpu_bytes", [9_000_000_000, None].__getitem__)
+    measured = Cluster(
+        devices=tuple(Device(name=f"gpu{i}", type="cuda", memory_bytes=80_000_000_000) for i in range(3)),
+        link=Link(bytes_per_s=1e9),
+    )
+    cluster = machine_cluster_module._with_free_memory(measured, 0.1)
+    assert [device.memory_bytes for device in cluster.devices] == [8_100_000_000, 72_000_000_000, 72_000_000_000]
+    assert cluster.provenance["memory_margin"] == 0.1
+    assert cluster.provenance["free_bytes"] == [9_000_000_000, None, None]

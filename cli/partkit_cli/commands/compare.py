@@ -223,5 +223,7 @@ def _uncaptured_plan(spec: ModelSpec, planning: PlanOptions, machine: MachineOpt
     num_devices = planning.num_stages or _num_stages(machine)
     device = resolve_device(machine.device.value)
     with output.progress() as progress:
-        cluster = machine_cluster(num_devices, device=device, threads=machine.threads, progress=progress)
+        cluster = machine_cluster(
+            num_devices, device=device, threads=machine.threads, margin=planning.margin, progress=progress
+        )
     return uncaptured_plan(spec, cluster)

@@ -27,6 +27,9 @@ def plan_sheet(plan: Plan) -> Sheet:
     if plan.planner.detail:
         notes.append(f"planner {plan.planner.name}: {plan.planner.detail}")
     notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]
+    margin = plan.cluster.provenance.get("memory_margin")
+    if isinstance(margin, float):
+        notes.append(f"of each device's free memory {100 * margin:.0f}% is left alone (--margin)")
     if plan.node_times.is_analytic:
         notes.append(f"times are analytic, of {plan.node_times.device}: computed from FLOPs and bytes, not measured")
     if not plan.contiguous:
