@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from partkit.data.result import Row, Verdict
 from partkit.data.units import format_bytes, format_rate
 from partkit.executors import EXECUTORS, ExecutorInfo
 
+_TOO_LARGE = re.compile(r"needs (?P<needed>[^;]+?) on one device, and (?P<has>[^;]+)")
+"""What :func:`partkit.machine.memory.require_room` says of a model that a device cannot hold."""
+
 
 def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
     """The best executor for throughput, latency and memory per device; only rows that are ``ok`` count."""
     sound = [row for row in rows if row.status == "ok" and row.samples_per_s is not None]
+    must_split = _must_split_text(rows, sound)
     if not sound:
-        return Verdict(text="No executor gave a result that can be trusted.")
+        return Verdict(text=" ".join([*must_split, "No executor gave a result that can be trusted."]))
     fastest = max(sound, key=_rate)
     timed = [row for row in sound if row.latency_p50_s is not None]
     quickest = min(timed, key=lambda row: row.latency_p50_s or 0.0, default=None)
@@ -22,8 +27,21 @@ def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
         throughput=fastest.executor,
         latency=quickest.executor if quickest is not None else None,
         memory=leanest.executor,
-        text=" ".join([_throughput_text(sound, num_devices), _memory_text(leanest)]),
+        text=" ".join([*must_split, _throughput_text(sound, num_devices), _memory_text(leanest)]),
     )
+
+
+def _must_split_text(rows: Sequence[Row], sound: Sequence[Row]) -> list[str]:
+    """Where no device holds the model: that it must be split, why, and who could; nothing where one holds it."""
+    if any(_info(row).holds_whole_model for row in sound):
+        return []
+    refusals = [_TOO_LARGE.search(row.reason or "") for row in rows if _info(row).holds_whole_model]
+    refusal = next(filter(None, refusals), None)
+    if refusal is None:
+        return []
+    able = [row.executor for row in sound if not _info(row).on_one_device]
+    who = f"{' and '.join(filter(None, (', '.join(able[:-1]), able[-1])))} can" if able else "none of these could"
+    return [f"The model must be split: it needs {refusal['needed']} on one device, and {refusal['has']}; {who}."]
 
 
 def _throughput_text(sound: Sequence[Row], num_devices: int) -> str:

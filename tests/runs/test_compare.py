@@ -178,6 +178,37 @@ def test_copies_of_the_whole_model_are_the_rival_of_every_split() -> None:
     )
 
 
+def refused(executor: str, reason: str, status: str = "unsupported") -> Row:
+    return Row(executor=executor, status=status, reason=reason)
+
+
+def test_the_verdict_says_that_a_model_must_be_split_and_who_can() -> None:
+    too_large = refused("single", "single needs 97 GB on one device, and cuda:0 has 79 GB")
+    graph = refused("replicas", "replicas needs 98 GB on one device, and cuda:1 has 79 GB")
+    rows = [too_large, graph, row("pipeline", 8.0), row("fsdp", 2.0), row("tp", 4.0), row("streamed", 0.1)]
+    text = conclude(rows, 2).text
+    assert text.startswith(
+        "The model must be split: it needs 97 GB on one device, and cuda:0 has 79 GB; pipeline, fsdp and tp can. "
+        "pipeline is fastest with 8 samples/s. "
+    )
+    held = refused(
+        "single",
+        "rank 0 failed: single needs 13.5 GB on one device, and cuda:0 has 9 GB free of 79 GB; process 42 (x) holds "
+        "69 GB; plan with more --stages",
+        "failed",
+    )
+    assert conclude([held, row("split", 8.0)], 2).text.startswith(
+        "The model must be split: it needs 13.5 GB on one device, and cuda:0 has 9 GB free of 79 GB; split can. "
+    )
+    assert conclude([held, refused("fsdp", "no NCCL")], 2).text == (
+        "The model must be split: it needs 13.5 GB on one device, and cuda:0 has 9 GB free of 79 GB; none of these "
+        "could. No executor gave a result that can be trusted."
+    )
+    assert "must be split" not in conclude([too_large, row("replicas", 1.0), row("pipeline", 8.0)], 2).text
+    stage = refused("pipeline", "stage 0 needs 97 GB on one device, and cuda:0 has 79 GB")
+    assert "must be split" not in conclude([stage, row("split", 1.0)], 2).text
+
+
 def test_the_verdict_claims_no_gain_where_intervals_overlap() -> None:
     verdict = conclude([row("single", 10.0, spread=1.0), row("pipeline", 10.5, spread=1.0)], 2)
     assert "splitting shows no sure gain" in verdict.text
