@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils import _pytree as pytree
 
 from partkit.data.job import ModelJob
 from partkit.data.model import ModelSpec
@@ -47,9 +48,18 @@ def runnable(module: Callable[..., Any], spec: ModelSpec) -> Callable[..., Any]:
     return torch.compile(module, fullgraph=True, dynamic=False) if spec.compiled else module
 
 
-def item_inputs(spec: ModelSpec, item: int, num_inputs: int) -> list[torch.Tensor]:
-    """The model's input tensors for an item, in order; inputs repeat after ``num_inputs`` items."""
-    return list(synthetic_inputs(spec, item % num_inputs).values())
+def item_inputs(spec: ModelSpec, item: int, num_inputs: int, loaded: LoadedModel) -> list[torch.Tensor]:
+    """The model's input tensors for an item, in order; inputs repeat after ``num_inputs`` items.
+
+    Item 0 is the example that came with the model, where one did: it keeps what the model demands of its inputs.
+    """
+    number = item % num_inputs
+    if number == 0 and loaded.spec.source.startswith(("py:", "pt2:")):
+        leaves = pytree.tree_leaves((loaded.args, loaded.kwargs))
+        examples = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        if [tuple(tensor.shape) for tensor in examples] == [each.shape for each in spec.inputs]:
+            return [tensor.detach().contiguous() for tensor in examples]
+    return list(synthetic_inputs(spec, number).values())
 
 
 def _constants(loaded: LoadedModel, captured: Capture) -> set[str]:

@@ -56,7 +56,7 @@ def profile_on(
             meet=operations.meet,
         )
         names = [each.name for each in captured.spec.inputs]
-        item = dict(zip(names, item_inputs(captured.spec, 0, 1), strict=True))
+        item = dict(zip(names, item_inputs(captured.spec, 0, 1, loaded), strict=True))
 
         workspace = [0]
 

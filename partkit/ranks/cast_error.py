@@ -42,7 +42,7 @@ def measure_cast_error(context: RankContext, outputs: dict[int, Leaves]) -> Cast
     module = loaded.materialise(device)
     exact = []
     for item in range(min(_ITEMS, len(outputs))):
-        tensors = item_inputs(job.fed, item, job.num_inputs)
+        tensors = item_inputs(job.fed, item, job.num_inputs, loaded)
         given = {
             own.name: cast(tensor, getattr(torch, own.dtype)).to(device)
             for own, tensor in zip(loaded.spec.inputs, tensors, strict=True)

@@ -8,7 +8,8 @@ from torch import nn
 from partkit.data.job import RunJob
 from partkit.data.replies import CastError, OutputDifference
 from partkit.executors.protocol import Leaves, RankContext, Trace, flat_outputs
-from partkit.models.inputs import split_arguments, synthetic_inputs
+from partkit.models.inputs import split_arguments
+from partkit.models.of_job import item_inputs
 from partkit.models.sources import load_model
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
@@ -134,7 +135,8 @@ def cast_error(source: str, dtype: str | None) -> CastError | None:
     loaded = load_model(job.model)
     outputs: dict[int, Leaves] = {}
     with torch.no_grad():
-        args, kwargs = split_arguments(loaded, synthetic_inputs(job.fed, 0))
+        inputs = dict(zip([each.name for each in loaded.spec.inputs], item_inputs(job.fed, 0, 4, loaded), strict=True))
+        args, kwargs = split_arguments(loaded, inputs)
         outputs[0] = flat_outputs(loaded.materialise()(*args, **kwargs))
     return measure_cast_error(RankContext(job, 0, 1, torch.device("cpu"), None), outputs)
 

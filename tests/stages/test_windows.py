@@ -9,6 +9,7 @@ from torch import nn
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import InfeasibleError
 from partkit.models.capture import Capture, capture
+from partkit.models.inputs import synthetic_inputs
 from partkit.models.of_job import item_inputs, tensor_reader
 from partkit.models.sources import load_model, parse_model
 from partkit.models.sources.loaded import LoadedModel
@@ -44,7 +45,7 @@ def chain() -> tuple[LoadedModel, Capture]:
     module = Chain().eval()
     spec = ModelSpec(source="py:chain:make", inputs=(InputSpec(name="x", shape=(2, 128), dtype="float32"),))
     tensors = {name: tensor.detach() for name, tensor in module.named_parameters()}
-    args = tuple(item_inputs(spec, 0, 1))
+    args = tuple(synthetic_inputs(spec, 0).values())
     loaded = LoadedModel(spec=spec, module=module, args=args, kwargs={}, weights=ModuleWeights(tensors))
     return loaded, capture(loaded)
 
@@ -64,7 +65,7 @@ def test_windows_are_as_few_as_the_budget_allows(chain, layers_that_fit: int, nu
 def test_items_through_windows_have_the_unsplit_models_bits(chain, layers_that_fit: int):
     loaded, captured = chain
     windows = make_windows(captured, LAYER_BYTES * layers_that_fit + 8 * 2 * 128 * 4)
-    items = [item_inputs(loaded.spec, item, 3)[0] for item in range(3)]
+    items = [item_inputs(loaded.spec, item, 3, loaded)[0] for item in range(3)]
     found = run_windows(windows, captured, tensor_reader(loaded, captured), CPU, [{"x": x} for x in items])
     with torch.inference_mode():
         expected = [loaded.module(x) for x in items]
@@ -124,7 +125,7 @@ def test_a_transformer_in_windows_has_the_unsplit_models_bits(named):
     loaded, captured = named
     largest = max(info.num_bytes for info in captured.tensors.values())
     windows = make_windows(captured, largest + 1_500_000)
-    inputs = dict(zip([each.name for each in loaded.spec.inputs], item_inputs(loaded.spec, 0, 1), strict=True))
+    inputs = dict(zip([each.name for each in loaded.spec.inputs], item_inputs(loaded.spec, 0, 1, loaded), strict=True))
     whole = make_windows(captured, None)
     assert len(windows) > 1
     read = tensor_reader(loaded, captured)

@@ -61,6 +61,7 @@ class PipelineExecutor:
     def load(self) -> None:
         """Capture, cut, read the tensors of this rank's stages and open their edges."""
         loaded = load_job_model(self._job)
+        self._loaded = loaded
         captured = capture_job_model(self._job, loaded)
         self._captured = captured
         draws = random_draws(captured) if self._context.rank == 0 else None
@@ -259,7 +260,7 @@ class PipelineExecutor:
         names = [spec.name for spec in captured.spec.inputs]
         wanted = [names.index(name) for name in stage.model_inputs]
         count = self._job.num_inputs if wanted else 0
-        items = [[item_inputs(self._job.fed, i, count)[index] for index in wanted] for i in range(count)]
+        items = [[item_inputs(self._job.fed, i, count, self._loaded)[index] for index in wanted] for i in range(count)]
         if self._job.device == "cuda":
             items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
         return lambda item: items[item % count]

@@ -60,7 +60,7 @@ class WholeModelExecutor:
         names = [spec.name for spec in loaded.spec.inputs]
         self._calls = []
         for item in range(self._job.num_inputs):
-            tensors = item_inputs(loaded.spec.resized(self._job.sizes), item, self._job.num_inputs)
+            tensors = item_inputs(loaded.spec.resized(self._job.sizes), item, self._job.num_inputs, loaded)
             on_device = [tensor.to(self._context.device) for tensor in tensors]
             self._calls.append(split_arguments(loaded, dict(zip(names, on_device, strict=True))))
         self._module = self.prepare(loaded)

@@ -30,6 +30,7 @@ class StreamedExecutor:
     def load(self) -> None:
         """Capture and part the graph; no weight is read yet."""
         loaded = load_job_model(self._job)
+        self._loaded = loaded
         self._captured = capture_job_model(self._job, loaded)
         self._read = tensor_reader(loaded, self._captured)
         asked, device = self._job.memory_bytes, self._context.device
@@ -66,7 +67,9 @@ class StreamedExecutor:
         count = self._job.num_inputs
         distinct = sorted({item % count for item in items})
         names = [each.name for each in self._captured.spec.inputs]
-        inputs = [dict(zip(names, item_inputs(self._job.fed, item, count), strict=True)) for item in distinct]
+        inputs = [
+            dict(zip(names, item_inputs(self._job.fed, item, count, self._loaded), strict=True)) for item in distinct
+        ]
         device = self._context.device
         found = run_windows(self._windows, self._captured, self._read, device, inputs, sizes=self._job.sizes or None)
         settle(device)

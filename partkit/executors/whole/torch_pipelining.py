@@ -96,7 +96,7 @@ class TorchPipeliningExecutor:
     def _group(self, loaded: LoadedModel, first: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a group of items from ``first`` on, joined along the batch."""
         num_inputs, spec = self._job.num_inputs, loaded.spec.resized(self._job.sizes)
-        columns = zip(*(item_inputs(spec, first + turn, num_inputs) for turn in range(_GROUP)), strict=True)
+        columns = zip(*(item_inputs(spec, first + turn, num_inputs, loaded) for turn in range(_GROUP)), strict=True)
         joined = [torch.cat(column).to(self._context.device) for column in columns]
         return split_arguments(loaded, dict(zip([spec.name for spec in loaded.spec.inputs], joined, strict=True)))
 
