@@ -51,7 +51,7 @@ class HandWritten:
         self._embeddings = module.bert.embeddings.to(device) if self._is_first else None
         self._head = module.cls.to(device) if self._is_last else None
         self._dtype = next(layers.parameters()).dtype
-        self._inputs = [item_inputs(self._job.model, item, self._job.num_inputs)[0] for item in range(4)]
+        self._inputs = [item_inputs(self._job.model, item, self._job.num_inputs, loaded)[0] for item in range(4)]
 
     def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Receive, compute, send, item after item."""

@@ -18,7 +18,6 @@ import torch
 from torch.utils import _pytree as pytree
 
 from partkit.data.builtin_clusters import load_cluster
-from partkit.data.model import ModelSpec
 from partkit.data.plan import Plan
 from partkit.models.capture import Capture, capture
 from partkit.models.inputs import split_arguments
@@ -115,7 +114,7 @@ def run_stages(
     """Seconds of each stage alone, and the model's tensors out of all stages in a row."""
     read = tensor_reader(loaded, captured)
     names = [each.name for each in loaded.spec.inputs]
-    values: dict[str, torch.Tensor] = dict(zip(names, on_device(loaded.spec, device), strict=True))
+    values: dict[str, torch.Tensor] = dict(zip(names, on_device(loaded, device), strict=True))
     seconds, leaves = [], []
     for stage in cut_plan(captured, plan):
         module = runnable(materialise(stage, captured, read, device), loaded.spec)
@@ -132,7 +131,7 @@ def run_eager(loaded: LoadedModel, device: torch.device) -> tuple[float, list[to
     """Seconds of the author's module as it is, and its tensors."""
     module = loaded.materialise(device)
     names = [each.name for each in loaded.spec.inputs]
-    args, kwargs = split_arguments(loaded, dict(zip(names, on_device(loaded.spec, device), strict=True)))
+    args, kwargs = split_arguments(loaded, dict(zip(names, on_device(loaded, device), strict=True)))
     with torch.inference_mode():
         leaves = [leaf for leaf in pytree.tree_leaves(module(*args, **kwargs)) if isinstance(leaf, torch.Tensor)]
         samples = []
@@ -145,9 +144,9 @@ def run_eager(loaded: LoadedModel, device: torch.device) -> tuple[float, list[to
     return sorted(samples)[len(samples) // 2], leaves
 
 
-def on_device(spec: ModelSpec, device: torch.device) -> list[torch.Tensor]:
+def on_device(loaded: LoadedModel, device: torch.device) -> list[torch.Tensor]:
     """Inputs of item 0."""
-    return [tensor.to(device) for tensor in item_inputs(spec, 0, 1)]
+    return [tensor.to(device) for tensor in item_inputs(loaded.spec, 0, 1, loaded)]
 
 
 if __name__ == "__main__":

@@ -137,6 +137,8 @@ def write_plan(plan: Plan, path: Path | None, output: Output, *, num_stages: int
     written = plan.save(path or default_path(plan, num_stages))
     for told in shortfalls(plan, num_stages):
         output.warning(told)
+    for told in plan.model.notes:
+        output.note(told)
     output.note(f"wrote {written}")
     return written
 

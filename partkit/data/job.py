@@ -11,6 +11,8 @@ from partkit.data.model import ModelSpec
 from partkit.data.plan import Plan
 
 DeviceType = Literal["cpu", "cuda"]
+NUM_INPUTS = 4
+"""Distinct items that a run cycles through where nothing else is said."""
 LoopGraph = Literal["auto", "on", "off"]
 """auto: where the host takes longer over an item than the device."""
 
@@ -85,7 +87,7 @@ class RunJob(GroupSetup):
     """Device index of each place; empty: its rank's."""
     num_slots: int = Field(default=2, ge=1)
     """Items that an edge can hold at once."""
-    num_inputs: int = Field(default=4, ge=1)
+    num_inputs: int = Field(default=NUM_INPUTS, ge=1)
     """Distinct synthetic items that a run cycles through."""
     num_streams: int = Field(default=1, ge=1)
     """CUDA streams that executors of whole items deal their items to, where they can."""

@@ -48,6 +48,8 @@ class ModelSpec(Record):
     """transformers auto class in short (``masked-lm``, ``causal-lm``, ...); None: the config's own architecture."""
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """What else the source needs in order to build the same structure again."""
+    examples_only: str | None = None
+    """Why every item is the example that came with the model: what it does on drawn inputs. None: item 0 alone is."""
 
     @property
     def batch(self) -> int:
@@ -58,6 +60,21 @@ class ModelSpec(Record):
     def runs_own_code(self) -> bool:
         """True where building the model runs Python code that comes with it, which needs consent."""
         return self.source.startswith("py:") or bool(self.options.get("trust_remote_code"))
+
+    @property
+    def has_examples(self) -> bool:
+        """True where example inputs come with the model and are not drawn."""
+        return self.source.startswith(("py:", "pt2:"))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its runs must know of its inputs."""
+        if self.examples_only is None:
+            return ()
+        return (
+            f"every item is the example that came with the model, since on drawn inputs it {self.examples_only}: "
+            "a check would not see items that change places",
+        )
 
     @property
     def is_graph(self) -> bool:

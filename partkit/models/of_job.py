@@ -51,15 +51,19 @@ def runnable(module: Callable[..., Any], spec: ModelSpec) -> Callable[..., Any]:
 def item_inputs(spec: ModelSpec, item: int, num_inputs: int, loaded: LoadedModel) -> list[torch.Tensor]:
     """The model's input tensors for an item, in order; inputs repeat after ``num_inputs`` items.
 
-    Item 0 is the example that came with the model, where one did: it keeps what the model demands of its inputs.
+    Item 0 is the example that came with the model, where one did: it keeps what the model demands of its inputs. So
+    are all items of a model that runs on nothing else. Where ``spec`` has smaller sizes, the example is cut to them.
     """
     number = item % num_inputs
-    if number == 0 and loaded.spec.source.startswith(("py:", "pt2:")):
+    if spec.has_examples and (number == 0 or spec.examples_only is not None):
         leaves = pytree.tree_leaves((loaded.args, loaded.kwargs))
         examples = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        if [tuple(tensor.shape) for tensor in examples] == [each.shape for each in spec.inputs]:
-            return [tensor.detach().contiguous() for tensor in examples]
+        return [_cut_to(each.shape, example) for each, example in zip(spec.inputs, examples, strict=True)]
     return list(synthetic_inputs(spec, number).values())
+
+
+def _cut_to(shape: tuple[int, ...], example: torch.Tensor) -> torch.Tensor:
+    return example.detach()[tuple(slice(size) for size in shape)].contiguous()
 
 
 def _constants(loaded: LoadedModel, captured: Capture) -> set[str]:

@@ -8,6 +8,7 @@ from partkit.data.model import ModelSpec
 from partkit.data.replies import CastError
 from partkit.executors.protocol import Leaves, RankContext, flat_outputs
 from partkit.machine.devices import host_memory_bytes
+from partkit.models.fast_path import without_fast_path
 from partkit.models.inputs import split_arguments
 from partkit.models.of_job import item_inputs
 from partkit.models.sources import load_model
@@ -29,6 +30,7 @@ def uncast_spec(spec: ModelSpec) -> ModelSpec | None:
 
 
 @torch.no_grad()
+@without_fast_path()
 def measure_cast_error(context: RankContext, outputs: dict[int, Leaves]) -> CastError | None:
     """How far the first of ``outputs`` are from the uncast model's; None where that is the same or does not fit."""
     job, device = context.job, context.device

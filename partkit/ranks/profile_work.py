@@ -14,6 +14,7 @@ from partkit.data.progress import ProgressFile
 from partkit.data.replies import Done, GaugesTimed, Profiled, Reply
 from partkit.models.of_job import capture_job_model, load_job_model
 from partkit.profilers.on_device import gauges_on, profile_on
+from partkit.ranks.drawn_inputs import with_fitting_inputs
 from partkit.ranks.own_folder import require_new_file
 
 
@@ -58,6 +59,7 @@ class ProfileWork:
             tell=ProgressFile(progress).write,
         )
         taken = {"capture_s": round(self._capture_s, 3), "profile_s": round(time.perf_counter() - begin, 3)}
-        profile = profile.model_copy(update={"provenance": {**taken, **profile.provenance}})
+        model = with_fitting_inputs(loaded, captured, self._device)  # last: a device assert ends a CUDA context
+        profile = profile.model_copy(update={"model": model, "provenance": {**taken, **profile.provenance}})
         profile.save(path)
         return Profiled(num_nodes=len(profile.nodes), gauges=gauges)

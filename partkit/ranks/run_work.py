@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ from partkit.executors import make_executor
 from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace, TriesLoop
 from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
+from partkit.models.fast_path import without_fast_path
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
 from partkit.ranks.own_folder import require_new_file, require_own_folder
@@ -106,20 +108,16 @@ class RunWork:
         return OutputsChecked(difference=compared)
 
     def _checked_run(self, num_items: int) -> Trace:
-        """A run for its outputs, without eager's fast path of attention: that makes padded places 0, which are
-        nobody's to read, and graphs compute them."""
-        was_on = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        try:
+        """A run for its outputs."""
+        with without_fast_path():
             return self._ready().run(range(num_items), keep=range(num_items), one_at_a_time=False)
-        finally:
-            torch.backends.mha.set_fastpath_enabled(was_on)
 
     def _run(self, order: RunItems) -> ItemsRun:
         """A timed run; rates are of this rank's own outputs."""
         for sampler in self._samplers.values():
             sampler.start()
-        trace = self._trace(order)
+        with without_fast_path() if order.sample else contextlib.nullcontext():
+            trace = self._trace(order)
         tells_times = order.one_at_a_time or order.rate_per_s is not None
         return ItemsRun(
             begin=trace.begin,

@@ -271,7 +271,7 @@ def _comparison(plan: Plan, contenders: Sequence[Contender], options: CompareOpt
         devices=num_devices,
         rows=rows,
         verdict=conclude(rows, num_devices),
-        warnings=tuple(_warnings(contenders, options, load_before)),
+        warnings=(*plan.model.notes, *_warnings(contenders, options, load_before)),
         environment=_environment(plan, contenders, options),
     )
 

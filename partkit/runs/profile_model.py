@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from partkit.data.cache import cache_folder, find_kept, keep, keep_profile
@@ -25,9 +26,11 @@ from partkit.machine.environment import describe_environment, package_version
 from partkit.models.archive import archive_module
 from partkit.models.capture import capture
 from partkit.models.sources import load_model, parse_model
+from partkit.models.weights import ModuleWeights
 from partkit.profilers.analytic import analytic_times
 from partkit.profilers.assemble import assemble
 from partkit.profilers.nominal import NominalDevice, nominal_device
+from partkit.ranks.drawn_inputs import with_fitting_inputs
 from partkit.ranks.group import RankGroup
 from partkit.runs.kept_profile import check_kept, load_now
 
@@ -128,7 +131,8 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
     """Computed in this process: capture and shapes need no device and no weights, and take seconds."""
     tell(f"Capturing {spec.source}", 0, 0)
     begin = time.perf_counter()
-    captured = capture(load_model(spec))
+    loaded = load_model(spec)
+    captured = capture(loaded)
     captured_at = time.perf_counter()
     times = analytic_times(captured, device)
     profile = assemble(
@@ -143,6 +147,8 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
             **describe_environment(),
         },
     )
+    if isinstance(loaded.weights, ModuleWeights):  # the others have none yet, and computed times need none
+        profile = profile.model_copy(update={"model": with_fitting_inputs(loaded, captured, torch.device("cpu"))})
     keep_profile(profile)
     return profile
 

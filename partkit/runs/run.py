@@ -81,5 +81,5 @@ def drive_loaded(
     warnings += check.warnings
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
-    notes = tuple(itertools.chain(*(reply.notes for reply in loaded)))
+    notes = (*plan.model.notes, *itertools.chain(*(reply.notes for reply in loaded)))
     return result_of(plan, group.job, check, measured, environment, warnings).model_copy(update={"notes": notes})

@@ -144,7 +144,8 @@ def test_a_launch_of_the_wrong_number_of_ranks_is_refused_before_they_meet(monke
     with pytest.raises(UsageError) as raised:
         run_plan(plan_of("bert-tiny", 2), QUICK)
     assert str(raised.value) == (
-        "the plan needs 2 ranks and the launcher started 1; start 2, or re-plan with --stages 1"
+        "the plan needs 2 ranks and the launcher started 1 (the environment makes this rank 0 of 1 at 127.0.0.1:1); "
+        "start 2, or re-plan with --stages 1"
     )
 
 
