@@ -32,6 +32,8 @@ _WARM_S = 0.3
 _MOST_VALUES = 128
 """Integers are kept as they are up to this many: offsets, group sizes; more of them are indexes, and zeros will do."""
 _BLOCK = 2**16
+_DEMANDING = frozenset(("bernoulli", "binary_cross_entropy", "binomial", "multinomial", "poisson"))
+"""Operations that end the CUDA context where a random value is no probability or rate."""
 _NAMED = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format}
 """Kinds of values that are told by their names in torch."""
 
@@ -85,7 +87,7 @@ class Operations:
 
 
 def time_gauges(gauges: Sequence[Gauge], device: torch.device) -> list[float | None]:
-    """Seconds of each gauge alone, half a second in all unless one call takes longer; None where memory is lacking."""
+    """Seconds of each gauge alone, half a second in all unless one call takes longer; None where that fails."""
     budget_s = _BUDGET_S / max(1, len(gauges))
     return [_alone_s(gauge, device, budget_s, is_first=index == 0) for index, gauge in enumerate(gauges)]
 
@@ -97,7 +99,7 @@ def _alone_s(gauge: Gauge, device: torch.device, budget_s: float, *, is_first: b
             if device.type == "cuda":
                 return node_replay_s(call, warm_s=_WARM_S if is_first else 0.0)  # clocks rise before the first
             return _cpu_s(call, budget_s)
-        except torch.OutOfMemoryError:
+        except RuntimeError:  # no memory for it, or it takes no random values (a Cholesky factor's, say)
             return None
 
 
@@ -120,7 +122,7 @@ def _told(call: functools.partial[Any]) -> Gauge:
     operation = call.func
     if not isinstance(operation, torch._ops.OpOverload) or operation.namespace != "aten":
         raise _UntoldError  # what others register may be missing where it is timed again
-    if operation._schema.is_mutable:
+    if operation._schema.is_mutable or operation.overloadpacket.__name__ in _DEMANDING:
         raise _UntoldError
     args = tuple(_value_told(value) for value in call.args)
     kwargs = {name: _value_told(value) for name, value in call.keywords.items()}
