@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+
 import torch
 from torch import nn
+
+_KEPT: list[nn.Module] = []
 
 Made = tuple[nn.Module, tuple[torch.Tensor, ...]]
 
@@ -81,3 +86,20 @@ class Likelihood(nn.Module):
 
 def likelihood() -> Made:
     return Likelihood(), (torch.rand(2, 5), torch.rand(2, 5))
+
+
+def kept() -> Made:
+    """The same module at every call, and one that cannot be copied."""
+    if not _KEPT:
+        module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+        module.lock = threading.Lock()  # type: ignore[assignment]
+        _KEPT.append(module)
+    return _KEPT[0], (torch.randn(2, 4),)
+
+
+def normed() -> Made:
+    """A module whose weight is no parameter but derived, as torch.nn.utils.weight_norm of old leaves it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        first = nn.utils.weight_norm(nn.Linear(4, 4))  # type: ignore[no-untyped-call]
+    return nn.Sequential(first, nn.Linear(4, 2)), (torch.randn(2, 4),)

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from partkit.data.job import RunJob
 from partkit.data.orders import Load
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
 from partkit.data.result import Check, Comparison
-from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, UnsupportedError
+from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, RefusedByRankError, UnsupportedError
 from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
@@ -107,6 +108,9 @@ class Contest:
         self._load_before = os.getloadavg()[0]
         self._contenders = [Contender(name) for name in self._options.executors]
         self._stack = contextlib.ExitStack()
+        self._reference: Path | None = None
+        self._unchecked: str | None = None
+        """Why there is no reference, and what to do."""
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +123,10 @@ class Contest:
         self._start_some(self._contenders)
 
     def load(self) -> None:
-        """Load every executor and check its outputs against the unsplit model's."""
+        """Load every executor and check its outputs against the unsplit model's.
+
+        Where that gives none, executors are measured all the same, and all of them are invalid.
+        """
         job = job_of(self._plan, "single", self._run_options)
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-")))
         try:
@@ -127,8 +134,19 @@ class Contest:
         except (OutOfMemoryError, UnsupportedError):  # streamed weights take the memory of those that load meanwhile
             for contender in self._contenders:
                 contender.start_anew()
-            self._reference = make_reference(job, folder)
+            self._reference = self._reference_in_parts(job, folder)
+        except RefusedByRankError:  # a fault of the request, which no executor would get past
+            raise
+        except RankFailedError as error:
+            self._unchecked = _unchecked(self._plan, error)
         self._load(self._contenders)
+
+    def _reference_in_parts(self, job: RunJob, folder: Path) -> Path | None:
+        try:
+            return make_reference(job, folder)
+        except PartkitError as error:
+            self._unchecked = _unchecked(self._plan, error)
+            return None
 
     def measure(self) -> Comparison:
         """Warm up, then rounds in which all take turns."""
@@ -142,7 +160,7 @@ class Contest:
             self._load(sitting)
             self._sit(sitting)
             sittings.extend(_later_sittings(sitting))
-        return _comparison(self._plan, self._contenders, self._options, self._load_before)
+        return _comparison(self._plan, self._contenders, self._options, self._load_before, self._unchecked)
 
     def _load(self, sitting: Sequence[Contender]) -> None:
         for done, contender in enumerate(sitting):
@@ -192,7 +210,7 @@ def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: con
             contender.loading = contender.group.post(Load())
 
 
-def _load(contender: Contender, reference: Path) -> None:
+def _load(contender: Contender, reference: Path | None) -> None:
     """Load one executor and check its outputs."""
     if not contender.is_running:
         return
@@ -207,7 +225,9 @@ def _load(contender: Contender, reference: Path) -> None:
         contender.check = check_outputs(group, reference, at_once=items_at_once(loaded))
         for text in contender.check.warnings:
             contender.add_note(text)
-        if contender.check.passed is False:
+        if reference is None:
+            contender.status, contender.reason = "invalid", "its outputs are unchecked, as there is no reference"
+        elif contender.check.passed is False:
             contender.status, contender.reason = "invalid", _difference(contender.check)
 
 
@@ -248,6 +268,13 @@ def _failures_noted(contender: Contender) -> Iterator[None]:
             contender.group.close()
 
 
+def _unchecked(plan: Plan, error: PartkitError) -> str:
+    return (
+        f"outputs are unchecked, as the unsplit model gave none to check them against: {error.message}; "
+        f"run it by itself with 'partkit compare {plan.model.source} --with single', and mend it"
+    )
+
+
 def _difference(check: Check) -> str:
     what = "" if check.difference is None else f" ({check.difference})"
     if check.max_abs_diff is None or check.max_abs_diff <= check.tolerance:
@@ -258,10 +285,19 @@ def _difference(check: Check) -> str:
 # --- the result ---------------------------------------------------------------------------------------------
 
 
-def _comparison(plan: Plan, contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Comparison:
+def _comparison(
+    plan: Plan,
+    contenders: Sequence[Contender],
+    options: CompareOptions,
+    load_before: float,
+    unchecked: str | None,
+) -> Comparison:
+    """The contenders' rows and what they come to; ``unchecked`` is why none of them was checked."""
     rows = tuple(row_of(contender) for contender in contenders)
     reasons = [f"{row.executor}: {row.reason}" for row in rows if row.status == "invalid"]
-    if not any(row.status == "ok" for row in rows):
+    if unchecked is not None:
+        reasons = [unchecked]  # once for all
+    elif not any(row.status == "ok" for row in rows):
         reasons.append("no executor ran")
     num_devices = len({device for stage in plan.stages for device in stage.devices})
     return Comparison(

@@ -65,3 +65,30 @@ def test_padded_places_that_eager_makes_zero_are_no_difference(tmp_path: Path) -
         group.call(Load())
         check = check_outputs(group, reference)
     assert (check.passed, check.difference) == (True, None)
+
+
+COMPARED = CompareOptions(
+    executors=("single", "pipeline"), rounds=1, seconds_per_round=0.05, device="cpu", allow_code=True
+)
+
+
+def test_a_comparison_goes_on_where_no_reference_can_be_made() -> None:
+    compared = compare_executors(plan_of("py:tests.demanding_models:kept", 2), COMPARED)
+    single, pipeline = compared.rows
+    assert single.status == "failed"
+    assert "TypeError: cannot pickle '_thread.lock' object" in (single.reason or "")
+    assert (pipeline.status, pipeline.reason) == ("invalid", "its outputs are unchecked, as there is no reference")
+    assert pipeline.samples_per_s
+    assert not compared.valid
+    (reason,) = compared.reasons
+    assert reason.startswith(
+        "outputs are unchecked, as the unsplit model gave none to check them against: rank 0 of 1 (single on cpu) "
+    )
+    assert reason.endswith(
+        "; run it by itself with 'partkit compare py:tests.demanding_models:kept --with single', and mend it"
+    )
+
+
+def test_weights_that_are_derived_are_compared() -> None:
+    compared = compare_executors(plan_of("py:tests.demanding_models:normed", 2), COMPARED)
+    assert [(row.executor, row.status) for row in compared.rows] == [("single", "ok"), ("pipeline", "ok")]
