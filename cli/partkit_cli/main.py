@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from partkit.errors import MachineError, PartkitError
 from partkit_cli.commands.compare import compare
@@ -22,7 +24,34 @@ from partkit_cli.output import Output
 from partkit_cli.registration import register
 from partkit_cli.streams import open_closed_streams
 
+
+class PartkitGroup(TyperGroup):
+    """All commands; what ends one before it begins, while options are read and help is printed, is told as later."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the options before the command."""
+        with _told_as_later():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the command's options and run it."""
+        with _told_as_later():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _told_as_later() -> Iterator[None]:
+    """typer ends both silently, with codes of its own; whatever a command itself raises does not come here."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Abort from None
+    except OSError as error:
+        raise StdoutLostError(error) from error
+
+
 app = typer.Typer(
+    cls=PartkitGroup,
     name="partkit",
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

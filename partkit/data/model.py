@@ -22,8 +22,15 @@ class InputSpec(Record):
     dynamic: dict[str, str] = Field(default_factory=dict)
     """Dimensions that vary from item to item, ``{"0": "batch", "1": "seq"}``: ``shape`` has the largest sizes."""
 
+    smallest: dict[str, int] = Field(default_factory=dict)
+    """Smallest sizes of dimensions that vary, where they are not 1: a program may have been exported for 2 and more."""
+
     def __str__(self) -> str:
         return f"{self.name}={'x'.join(str(size) for size in self.shape)}:{self.dtype}"
+
+    def least(self, place: int | str) -> int:
+        """The smallest size of a dimension that varies."""
+        return self.smallest.get(str(place), 1)
 
     def resized(self, sizes: Mapping[str, int]) -> InputSpec:
         """The same input with other values for its varying dimensions."""
@@ -86,8 +93,17 @@ class ModelSpec(Record):
         """The largest value of each size that varies, by its label."""
         return {label: each.shape[int(place)] for each in self.inputs for place, label in each.dynamic.items()}
 
+    @property
+    def smallest_sizes(self) -> dict[str, int]:
+        """The smallest value of each size that varies, by its label."""
+        found: dict[str, int] = {}
+        for each in self.inputs:
+            for place, label in each.dynamic.items():
+                found[label] = max(found.get(label, 1), each.least(place))
+        return found
+
     def resized(self, sizes: Mapping[str, int]) -> ModelSpec:
-        """The same model fed with other sizes. Raises :class:`UsageError` for a size that is fixed or too large."""
+        """The same model fed with other sizes. Raises :class:`UsageError` for a size that is fixed or out of range."""
         for label, wanted in sizes.items():
             largest = self.sizes.get(label)
             if largest is None:
@@ -95,9 +111,17 @@ class ModelSpec(Record):
                     f"--{label} {wanted} has no effect: the plan of {self.source} is for fixed shapes",
                     hint=f"plan it again with '--dynamic {label}'",
                 )
-            if not 1 <= wanted <= largest:
+            smallest = self.smallest_sizes[label]
+            if not smallest <= wanted <= largest:
                 raise UsageError(
-                    f"--{label} {wanted} is out of range: {self.source} was planned for 1 to {largest}",
-                    hint=f"plan it again with '--dynamic {label} --{label} {wanted}'",
+                    f"--{label} {wanted} is out of range: {self.source} was planned for {smallest} to {largest}",
+                    hint=self.hint_for(label, wanted),
                 )
         return self.model_copy(update={"inputs": tuple(each.resized(sizes) for each in self.inputs)})
+
+    def hint_for(self, label: str, wanted: int) -> str:
+        """How to have a plan serve a size that is out of range."""
+        if self.source.startswith("pt2:"):
+            smallest, largest = min(self.smallest_sizes[label], wanted), max(self.sizes[label], wanted)
+            return f"export the program with Dim({label!r}, min={smallest}, max={largest}) and an example of {largest}"
+        return f"plan it again with '--dynamic {label} --{label} {wanted}'"

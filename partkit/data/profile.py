@@ -98,7 +98,7 @@ class Profile(Document):
                 del node["repeatable"]
         young = [*data["model"]["inputs"], data["model"]]
         for each in young:
-            for name in ("dynamic", "tf32", "compiled", "examples_only"):
+            for name in ("dynamic", "smallest", "tf32", "compiled", "examples_only"):
                 if name in each and not each[name]:
                     del each[name]
         return digest(data)

@@ -74,6 +74,14 @@ class Process:
         """Its exit code once it has ended, minus the signal's number where a signal ended it; None before."""
         return self._server.code_of(self._number)
 
+    def is_stopped(self) -> bool:
+        """True while a signal (SIGSTOP, Ctrl-Z) or a debugger holds it."""
+        try:
+            told = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False  # it has ended
+        return told.rpartition(")")[2].split()[0] in ("T", "t")
+
     def server_fault(self) -> PartkitError | None:
         """Why the server that forked it has ended; None where it has not."""
         return self._server.fault()

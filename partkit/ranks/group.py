@@ -105,6 +105,7 @@ class RankGroup(Generic[JobT]):
         while late := self._mailbox.unanswered(posted, ranks):
             self.raise_if_failed()
             if time.monotonic() > deadline:
+                self._raise_if_stopped(f"within {limit:.0f} s")
                 self.kill()
                 raise RankFailedError(
                     f"{_ranks(late)} of {self.job.label} gave no answer within {limit:.0f} s and was stopped",
@@ -119,12 +120,22 @@ class RankGroup(Generic[JobT]):
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
         codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
         if any(codes.values()) or (codes and None not in codes.values()):
+            if all(failure.is_consequence for failure in read_failures(self.log_dir)):
+                self._raise_if_stopped("while others waited for it")
             fault, words = self._server_fault(), self._processes[0].server_words()
             self.kill()
             error = self._first_cause(codes, fault, words)
             if error.hint is None:  # it says all that there is to know
                 self.drop_logs()
             raise error
+
+    def _raise_if_stopped(self, when: str) -> None:
+        """Name a rank that a signal or a debugger has stopped: others that wait for it are late only for that."""
+        stopped = [rank for rank, process in enumerate(self._processes) if process.is_stopped()]
+        if stopped:
+            message = f"{self._describe(stopped[0])} was stopped by a signal or a debugger{self._activity(stopped[0])}"
+            self.kill()
+            raise RankFailedError(f"{message} and gave no answer {when}", hint=f"see the log in {self.log_dir}")
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""

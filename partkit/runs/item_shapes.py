@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def item_shapes(path: Path, model: ModelSpec, asked: Mapping[str, int]) -> ItemS
             f"{path} holds {', '.join(sorted(entries)) or 'no tensors'}, and the plan's model takes {', '.join(names)}",
             hint="name each tensor as an input, with items as its first dimension",
         )
-    sizes = _sizes(path, model.inputs, entries)
+    sizes = _sizes(path, model, entries)
     for label, size in asked.items():
         if sizes.get(label) != size:
             raise FormatError(
@@ -53,19 +53,20 @@ def item_shapes(path: Path, model: ModelSpec, asked: Mapping[str, int]) -> ItemS
     return ItemShapes(counts[names[0]], sizes, fed.batch)
 
 
-def _sizes(path: Path, inputs: Sequence[InputSpec], entries: Mapping[str, Entry]) -> dict[str, int]:
+def _sizes(path: Path, model: ModelSpec, entries: Mapping[str, Entry]) -> dict[str, int]:
     """The varying sizes as the tensors' shapes have them."""
     sizes: dict[str, int] = {}
-    for spec in inputs:
+    for spec in model.inputs:
         shape = entries[spec.name].shape[1:]
         if len(shape) != len(spec.shape):
             continue  # told with the whole shape later
         for place, label in spec.dynamic.items():
             largest, size = spec.shape[int(place)], shape[int(place)]
-            if not 1 <= size <= largest:
+            least = model.smallest_sizes[label]
+            if not least <= size <= largest:
                 raise FormatError(
-                    f"{path}: tensor {spec.name!r} has a {label} of {size}, and the plan serves 1 to {largest}",
-                    hint=f"plan it again with '--dynamic {label} --{label} {size}'",
+                    f"{path}: tensor {spec.name!r} has a {label} of {size}, and the plan serves {least} to {largest}",
+                    hint=model.hint_for(label, size),
                 )
             if sizes.setdefault(label, size) != size:
                 raise FormatError(

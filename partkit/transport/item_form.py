@@ -142,6 +142,7 @@ def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
         raise UsageError(f"item {number}: input {spec.name!r} is a {type(value).__name__}, and no tensor") from None
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype != spec.dtype or not _fits(tensor.shape, spec):
+        _require_large_enough(tensor.shape, spec, number)
         shape = "x".join(map(str, tensor.shape)) or "1"
         raise UsageError(
             f"item {number}: input {spec.name!r} is {dtype} of shape {list(tensor.shape)}, and the plan is for "
@@ -151,9 +152,21 @@ def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:
     return tensor
 
 
+def _require_large_enough(shape: Sequence[int], spec: InputSpec, number: int) -> None:
+    if len(shape) != len(spec.shape):
+        return  # told with the whole shape
+    for place, label in spec.dynamic.items():
+        size, least, largest = shape[int(place)], spec.least(place), spec.shape[int(place)]
+        if size < least and least > 1:
+            raise UsageError(
+                f"item {number}: input {spec.name!r} has a {label} of {size}, and the plan serves {least} to {largest}",
+                hint=f"pad it, or export the program with Dim({label!r}, min={max(1, size)})",
+            )
+
+
 def _fits(shape: Sequence[int], spec: InputSpec) -> bool:
     """Whether a shape is the plan's, or smaller where it may vary."""
     return len(shape) == len(spec.shape) and all(
-        size == planned or (str(place) in spec.dynamic and 1 <= size <= planned)
+        size == planned or (str(place) in spec.dynamic and spec.least(place) <= size <= planned)
         for place, (size, planned) in enumerate(zip(shape, spec.shape, strict=True))
     )

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +146,44 @@ def test_of_a_launcher_s_ranks_only_the_first_tells_the_error_document(partkit, 
         monkeypatch.setenv(name, value)
     library.run = errors.RankFailedError("rank 1 died")
     assert partkit("run", str(GOLDEN / "plan.v1.json"), "-q", "--json").out == ""
+
+
+def test_ctrl_c_while_options_are_read_is_told_as_later(partkit, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("partkit_cli.registration.GroupedCommand.parse_args", interrupted)
+    told = partkit("plan", "bert-tiny", "--json")
+    assert (told.code, told.err) == (130, "partkit: interrupted\n")
+    assert json.loads(told.out) == {"kind": "error", "code": 130, "message": "interrupted", "hint": None}
+    told = partkit("plan", "bert-tiny")
+    assert (told.code, told.out, told.err) == (130, "", "partkit: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["plan", "--help"]])
+def test_help_into_a_pipe_that_nobody_reads_ends_as_any_other_output(arguments):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "partkit_cli", *arguments], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_help_onto_a_full_disk_is_told_as_any_other_output():
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "partkit_cli", "plan", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (
+        3,
+        "partkit: standard output cannot be written: No space left on device; send it elsewhere, or make room\n",
+    )
 
 
 def test_ctrl_c_ends_with_130(partkit, library):

@@ -9,7 +9,7 @@ import pytest
 
 from partkit.data.job import LinksJob, ProfileJob, RunJob
 from partkit.data.model import ModelSpec
-from partkit.data.orders import CaptureModel, DescribeEnvironment, Load, MeasureLinks, ProfileModel
+from partkit.data.orders import CaptureModel, DescribeEnvironment, Load, MeasureLinks, ProfileModel, RunItems
 from partkit.errors import RankFailedError
 from partkit.ranks.group import RankGroup
 from partkit.ranks.own_folder import require_new_file
@@ -52,15 +52,31 @@ def test_a_killed_rank_is_named_and_the_others_are_stopped_within_seconds() -> N
     assert not any(is_running(pid) for pid in pids.values())
 
 
-def test_a_rank_that_does_not_answer_in_time_is_stopped() -> None:
+def test_a_rank_that_was_stopped_from_outside_is_named() -> None:
     with RankGroup(links_job(2)) as group:
         group.call(DescribeEnvironment())
         pids = group.pids()
         os.kill(pids[0], signal.SIGSTOP)
         with pytest.raises(RankFailedError) as raised:
             group.call(DescribeEnvironment(), timeout_s=1)
-    assert raised.value.message == "rank 0 of links gave no answer within 1 s and was stopped"
+    assert raised.value.message == (
+        "rank 0 of 2 (links on cpu) was stopped by a signal or a debugger during 'environment' and gave no answer "
+        "within 1 s"
+    )
     assert not any(is_running(pid) for pid in pids.values())
+
+
+def test_a_stopped_rank_is_named_though_its_peers_are_as_late() -> None:
+    with RankGroup(RunJob(executor="pipeline", plan=plan_of("bert-tiny", 2), devices=(0, 1))) as group:
+        group.call(Load())
+        os.kill(group.pids()[1], signal.SIGSTOP)
+        with pytest.raises(RankFailedError) as raised:
+            group.call(RunItems(num_items=200), timeout_s=1)
+    assert raised.value.exit_code == 5
+    assert raised.value.message == (
+        "rank 1 of 2 (pipeline on cpu) was stopped by a signal or a debugger during 'load' and gave no answer within "
+        "1 s"
+    )
 
 
 def test_a_fault_inside_a_rank_names_rank_and_error() -> None:

@@ -6,19 +6,23 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.export import Dim
 
 from partkit.data.model import ModelSpec
-from partkit.errors import UsageError
+from partkit.errors import FormatError, UsageError
 from partkit.models.archive import archive_module
 from partkit.models.capture import capture
 from partkit.models.inputs import split_arguments, synthetic_inputs
 from partkit.models.sources import load_model, parse_model
+from partkit.runs.item_shapes import item_shapes
 from partkit.stages.cut import cut
+from partkit.transport.item_form import ItemForm
 from tests.split_run import profile_of, run_stages, stages_cut_at
 
 
@@ -129,4 +133,38 @@ def test_a_saved_program_s_sizes_are_those_that_it_was_exported_with(
     assert str(fixed.value) == (
         f"--dynamic weight.1=width names a size of {source} that does not vary; "
         "export it with dynamic_shapes, or leave it out"
+    )
+
+
+@pytest.mark.parametrize(("rows", "least"), [(Dim.AUTO, 2), (Dim("rows", min=3, max=6), 3)])
+def test_a_size_below_what_a_program_was_exported_for_is_refused_before_it_runs(
+    rows: Any, least: int, tmp_path: Path
+) -> None:
+    module, args, _ = make()
+    path = tmp_path / "net.pt2"
+    torch.export.save(torch.export.export(module, args, dynamic_shapes=({0: rows}, {0: rows})), path)
+    captured = capture(load_model(parse_model(f"pt2:{path}")))
+    spec = captured.spec
+    assert [(each.dynamic, each.smallest) for each in spec.inputs] == [({"0": "batch"}, {"0": least})] * 2
+    assert spec.resized({"batch": least}).batch == least
+    small = least - 1
+    with pytest.raises(UsageError) as asked:
+        spec.resized({"batch": small})
+    assert str(asked.value) == (
+        f"--batch {small} is out of range: {spec.source} was planned for {least} to 4; "
+        f"export the program with Dim('batch', min={small}, max=4) and an example of 4"
+    )
+    items = {name: torch.stack([tensor[:small]] * 2) for name, tensor in zip(("tokens", "weight"), args, strict=True)}
+    save_file(items, tmp_path / "items.safetensors")
+    with pytest.raises(FormatError) as filed:
+        item_shapes(tmp_path / "items.safetensors", spec, {})
+    assert str(filed.value) == (
+        f"{tmp_path / 'items.safetensors'}: tensor 'tokens' has a batch of {small}, and the plan serves {least} to 4; "
+        f"export the program with Dim('batch', min={small}, max=4) and an example of 4"
+    )
+    with pytest.raises(UsageError) as given:
+        ItemForm(captured).bind([tensor[:small] for tensor in args], 7)
+    assert str(given.value) == (
+        f"item 7: input 'tokens' has a batch of {small}, and the plan serves {least} to 4; "
+        f"pad it, or export the program with Dim('batch', min={small})"
     )

@@ -99,7 +99,7 @@ def _inputs(exported: torch.export.ExportedProgram, path: Path) -> tuple[InputSp
 def _with_sizes(
     spec: ModelSpec, exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]
 ) -> tuple[InputSpec, ...]:
-    """The inputs with the sizes that the program lets vary, from 1 to its example's.
+    """The inputs with the sizes that the program lets vary, from its own smallest to its example's.
 
     A size is named by ``--dynamic INPUT.DIM=NAME``; else the first dimension is the batch, the second of token ids the
     sequence, and another has the input's name and its place.
@@ -109,6 +109,7 @@ def _with_sizes(
     marked = []
     for each in inputs:
         places: dict[str, str] = {}
+        smallest: dict[str, int] = {}
         for place, size in enumerate(values[each.name].shape):
             if isinstance(size, int):
                 continue
@@ -121,7 +122,9 @@ def _with_sizes(
                 )
             own = _label(each, place, taken=set(label_by_symbol.values()))
             places[str(place)] = label_by_symbol.setdefault(symbol, named.get(each.name, {}).get(str(place), own))
-        marked.append(each.model_copy(update={"dynamic": places}))
+            if (least := _least(exported, symbol)) > 1:
+                smallest[str(place)] = least
+        marked.append(each.model_copy(update={"dynamic": places, "smallest": smallest}))
     varying = {(each.name, place) for each in marked for place in each.dynamic}
     for name, labels in named.items():
         for text, label in labels.items():
@@ -138,6 +141,12 @@ def _label(each: InputSpec, place: int, *, taken: set[str]) -> str:
     return usual if usual and usual not in taken else f"{each.name}_{place}"
 
 
+def _least(exported: torch.export.ExportedProgram, symbol: sympy.Symbol) -> int:
+    """The smallest size that the program was exported for: without a Dim of its own (Dim.AUTO) that is 2."""
+    allowed = exported.range_constraints.get(symbol)
+    return 1 if allowed is None else max(1, int(allowed.lower))
+
+
 def _limit_sizes(exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]) -> None:
     """Let the program's sizes be no larger than the inputs': what is reserved for a value is its largest size."""
     values = _placeholder_values(exported)
@@ -146,7 +155,7 @@ def _limit_sizes(exported: torch.export.ExportedProgram, inputs: tuple[InputSpec
             size = values[each.name].shape[int(place)]
             assert isinstance(size, torch.SymInt), f"{each.name} of the program varies where the spec says so"
             node = size.node
-            node.shape_env.var_to_range[node.expr] = ValueRanges(1, each.shape[int(place)])
+            node.shape_env.var_to_range[node.expr] = ValueRanges(each.least(place), each.shape[int(place)])
 
 
 def _placeholder_values(exported: torch.export.ExportedProgram) -> dict[str, torch.Tensor]:
