@@ -65,9 +65,12 @@ def tenants(num_devices: int, left_bytes: int) -> Iterator[None]:
 
 def peaks(plan: dict, run: dict) -> str:
     """Predicted and measured peak of each stage's rank, in MB, and how far apart they are."""
-    told = []
-    for stage, rank in zip(plan.get("stages", ()), run.get("ranks", ()), strict=False):
-        predicted, measured = stage["peak_bytes"], rank["peak_bytes"]
+    told, stages, ranks = [], plan["stages"], run["ranks"]
+    predictions = [stage["peak_bytes"] for stage in stages]
+    if len(ranks) < len(stages):  # one rank hosts them all
+        predictions = [sum(predictions)]
+    for predicted, rank in zip(predictions, ranks, strict=True):
+        measured = rank["peak_bytes"]
         told.append(f"{predicted / 1e6:.0f}/{measured / 1e6:.0f} ({100 * (predicted / measured - 1):+.1f}%)")
     return ", ".join(told)
 
@@ -109,7 +112,7 @@ def windows_against_whole(out: Path, name: str, model: list[str], share: float, 
     if parts["exit_code"]:
         print(f"{name}: {parts.get('message')}")
         return
-    path = out / f"{name}-cut.json"
+    path = out / f"{name}-cut.plan.json"
     partkit(out, f"{name}-cut", "plan", str(paths[0]), "--stages", "2", "--exact", "-o", str(path), limit_s=limit_s)
     plan, told = Plan.load(path), []
     for stage in plan.stages:

@@ -284,8 +284,7 @@ class PipelineExecutor:
             runner.start(items, trace, keep=keep, due=due)
         for runner in self._turns(items):
             runner.step()
-        for runner in self._runners:
-            runner.finish()
+        finish_in_turns(self._runners)
         self._wiring.in_one_thread(is_one=False)
 
     def _turns(self, items: Sequence[int]) -> Iterator[StageRunner]:
@@ -331,6 +330,18 @@ class PipelineExecutor:
     def _settle(self) -> None:
         for device in {runner.device for runner in self._runners} or {self._context.device}:
             settle(device)
+
+
+def finish_in_turns(runners: Sequence[StageRunner]) -> None:
+    """Wait for what places of one thread have under way, an item of each in turn.
+
+    Were one finished after the other, the last one's items would all seem to end at once, when the others' had.
+    """
+    waiting = list(runners)
+    while waiting:
+        waiting = [runner for runner in waiting if runner.finish_next()]
+    for runner in runners:
+        runner.finish()
 
 
 class NcclPipelineExecutor(PipelineExecutor):

@@ -130,6 +130,13 @@ class StageRunner:
         if self._clock.ends_at_once:
             self._finish_oldest()
 
+    def finish_next(self) -> bool:
+        """Wait for the oldest item under way; False where there is none."""
+        if not self._ledger.num_under_way:
+            return False
+        self._finish_oldest()
+        return True
+
     def finish(self) -> None:
         """Wait for what is under way."""
         while self._ledger.num_under_way:

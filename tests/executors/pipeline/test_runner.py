@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 import torch
 
 from partkit.data.places import Place
 from partkit.executors.pipeline.clocks import CpuClock
+from partkit.executors.pipeline.executor import finish_in_turns
 from partkit.executors.pipeline.runner import StageRunner
 from partkit.executors.protocol import Trace
 from partkit.models.capture import capture
@@ -111,3 +113,27 @@ def test_only_the_outputs_of_kept_items_hold_the_host_back(runner: StageRunner) 
     trace = run(runner, 5, keep=range(1, 2))
     assert list(trace.outputs) == [1]
     assert clock.events[:6] == [("run", 0), ("run", 1), ("run", 2), ("wait", 0), ("wait", 1), ("run", 3)]
+
+
+class Ends:
+    """A place with items under way, which tells the order in which they are waited for."""
+
+    def __init__(self, name: str, count: int, told: list[str]) -> None:
+        self.name, self.left, self.told = name, count, told
+
+    def finish_next(self) -> bool:
+        if not self.left:
+            return False
+        self.left -= 1
+        self.told.append(self.name)
+        return True
+
+    def finish(self) -> None:
+        assert not self.left
+        self.told.append(f"{self.name} done")
+
+
+def test_places_of_one_thread_are_finished_an_item_of_each_in_turn() -> None:
+    told: list[str] = []
+    finish_in_turns([cast("StageRunner", Ends("a", 3, told)), cast("StageRunner", Ends("b", 2, told))])
+    assert told == ["a", "b", "a", "b", "a", "a done", "b done"]
