@@ -83,11 +83,15 @@ class RunItems(Order[ItemsRun]):
 
 
 class OpenStream(Order[Done]):
-    """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
+    """Open the slots of items and outputs and the counts in ``folder``, which goes after this."""
 
     order: Literal["open_stream"] = "open_stream"
     folder: str
     num_slots: int
+    """Items that may be under way at once."""
+    num_output_slots: int
+    outputs: tuple[str, ...] = ()
+    """Names of the outputs that come back; () for all."""
 
 
 class ServeStream(Order[Done]):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,6 +11,7 @@ import torch.distributed as dist
 from torch.utils import _pytree as pytree
 
 from partkit.data.job import RunJob
+from partkit.data.orders import OpenStream
 
 Leaves = list[torch.Tensor | None]
 """A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
@@ -67,8 +67,8 @@ class Trace:
 class StreamingExecutor(Protocol):
     """An executor that also takes a program's own items; see :mod:`partkit.runs.open_pipeline`."""
 
-    def open_stream(self, folder: Path, num_slots: int) -> None:
-        """Open the rings of ``num_slots`` items and the pipes in ``folder``, which goes after this."""
+    def open_stream(self, order: OpenStream) -> None:
+        """Open the slots and counts in the order's folder, which goes after this."""
 
     def stream(self) -> None:
         """Run the items that the program announces, until it announces the end."""

@@ -67,8 +67,8 @@ class RunWork:
             case RunItems():
                 return self._run(order)
             case OpenStream():
-                folder = require_own_folder(Path(order.folder))
-                cast("StreamingExecutor", self._ready()).open_stream(folder, order.num_slots)
+                require_own_folder(Path(order.folder))
+                cast("StreamingExecutor", self._ready()).open_stream(order)
                 return Done()
             case ServeStream():
                 cast("StreamingExecutor", self._ready()).stream()

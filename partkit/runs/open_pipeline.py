@@ -1,22 +1,23 @@
 """Run a plan on a user's own data: items in, outputs out, in order.
 
-    program   bind . copy into slot . token to each place           token from the last stage . copy out . yield
+    program   bind . copy into slot . count to each place           count from the last stage . lend the slot
                        |                                                     ^
-    shared memory      v  inputs, K slots              outputs, K slots      |
+    shared memory      v  inputs, K slots             outputs, more slots    |
     ranks              stage 0 . . . . . . . . . . . . . . . . . stage S-1 --+
 
 At most K items are between the program and its last output, so the ranks wait for a slow reader and for a slow
-writer; nothing is polled, and nothing is copied that need not be.
+writer. Outputs come to the user in the memory that the last stage (on CUDA the device itself) has written to. Nobody
+calls the system or is woken while the other side keeps up, and who has nothing to do sleeps.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import asyncio
+import itertools
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, Self
 
 import torch
@@ -25,17 +26,22 @@ from partkit.data.job import RunJob
 from partkit.data.orders import Load, OpenStream, ServeStream
 from partkit.data.places import Place, places
 from partkit.data.plan import Plan
-from partkit.errors import RankFailedError, UsageError
+from partkit.errors import PartkitError, RankFailedError, UsageError
 from partkit.models.of_job import capture_job_model, load_job_model
 from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
-from partkit.transport.item_form import ItemForm, item_sizes
-from partkit.transport.ring import SharedRing
-from partkit.transport.tokens import END, ITEM, TokenReader, TokenWriter
+from partkit.runs.async_items import in_order
+from partkit.runs.item_channel import ItemChannel, shared_folder
+from partkit.runs.slot_count import choose_slots
+from partkit.runs.submissions import Submission, Submissions
+from partkit.transport.item_form import ItemForm
 
-_SHARED_MEMORY = Path("/dev/shm")
 _LOOK_S = 0.2
 """Seconds between checks that the ranks are alive, while waiting for an output."""
+
+_CLOSED = "the pipeline was closed before the item's output came"
+
+Rebuild = Callable[[Mapping[str, torch.Tensor]], Any]
 
 
 def open_pipeline(
@@ -44,46 +50,61 @@ def open_pipeline(
     device: str = "auto",
     threads: int | None = None,
     devices: tuple[int, ...] | None = None,
+    outputs: tuple[str, ...] = (),
+    copy: bool = False,
     max_in_flight: int | None = None,
     allow_code: bool = False,
     timeout_s: float = 600.0,
 ) -> Pipeline:
     """Start a plan's ranks and leave them waiting for items; use it in a ``with`` statement.
 
-    ``max_in_flight`` bounds the items between :meth:`Pipeline.map`'s input and its output (default: what the
-    stages' slots hold). ``devices`` replaces the plan's, one for each stage (or replica); one given twice hosts both.
-    ``timeout_s``: an output that takes longer is a failure. ``allow_code`` as for
-    ``partkit run``. Raises :class:`MachineError` where the plan's devices are missing,
-    :class:`RankFailedError` where a rank ends while loading.
+    ``outputs`` names those that are wanted (``logits``, ``hidden.0``): only they come back, as a dict by name; default:
+    all, in the model's own structure. Outputs are the user's for as long as they are kept, and lie in memory that is
+    shared with the ranks, which is used again once they are dropped; while many are kept, further ones are copies.
+    ``copy=True`` makes copies of all.
+
+    ``max_in_flight`` bounds the items between input and output (default: what the stages' slots hold and what passes
+    in 40 ms, where 512 MiB suffice for it). ``devices`` replaces the plan's, one for each stage (or replica); one given
+    twice hosts both. ``timeout_s``: an output that takes longer is a failure. ``allow_code`` as for ``partkit run``.
+    Raises :class:`MachineError` where the plan's devices are missing, :class:`RankFailedError` where a rank ends while
+    loading.
     """
     options = RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code, loop_graph="off")
     job = job_of(plan, "pipeline", options)
-    return Pipeline(job.model_copy(update={"timeout_s": timeout_s}), max_in_flight)
+    return Pipeline(job.model_copy(update={"timeout_s": timeout_s}), max_in_flight, outputs=outputs, copy=copy)
 
 
 class Pipeline:
-    """The ranks of a plan, ready for items; made by :func:`open_pipeline`."""
+    """The ranks of a plan, ready for items; made by :func:`open_pipeline`.
 
-    def __init__(self, job: RunJob, max_in_flight: int | None = None) -> None:
-        self._job, self._places = job, places(job.plan, job.host_by_place)
-        self._num_slots = max_in_flight or job.num_slots * (len(self._places) + 1)
-        if self._num_slots < 1:
+    Either one :meth:`map` at a time, from one thread, or any number of :meth:`submit` and :meth:`asubmit`, from all.
+    """
+
+    def __init__(
+        self, job: RunJob, max_in_flight: int | None = None, *, outputs: tuple[str, ...] = (), copy: bool = False
+    ) -> None:
+        if max_in_flight is not None and max_in_flight < 1:
             raise UsageError(f"max_in_flight is {max_in_flight}", hint="it is 1 or more")
-        self._num_put = self._num_got = 0
-        self._is_open, self._is_mapping, self._has_token = True, False, False
-        self._go: list[TokenWriter] = []
-        self._done: list[TokenReader] = []
+        self._job, self._places, self._copy = job, places(job.plan, job.host_by_place), copy
+        self._is_open, self._is_mapping = True, False
+        self._mode = threading.Lock()
+        """Held to begin with a map or to submit: not both at once."""
+        self._ending = threading.RLock()
+        self._numbers = itertools.count()
         self._group = RankGroup(job)
         try:
             loading = self._group.post(Load())
             captured = capture_job_model(job, load_job_model(job))  # meanwhile, for the structure of items
-            self.form = ItemForm(captured)
+            self.form = ItemForm(captured, outputs)
             """What items and outputs look like."""
             self._group.collect(loading)
-            self._open_channels()
+            self._channel = self._open_channel(max_in_flight)
+            self._order = self._group.post(ServeStream())
         except BaseException as error:
-            self._abandon(error)
+            self._is_open = False
+            self._group.__exit__(type(error), error, None)
             raise
+        self._submissions = Submissions(self._channel, self._await_output, self._submitted, self._abandon)
 
     def __enter__(self) -> Self:
         return self
@@ -94,158 +115,220 @@ class Pipeline:
         elif self._is_open:
             self._abandon(error)
 
+    # --- one after the other ---
+
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """The model's output for each item, in order, in the structure that the model itself returns.
 
         An item is a mapping of tensors by input name, a tuple or list of them in the order of the model's inputs,
         or one tensor. Items are taken no faster than outputs are asked for: at most ``max_in_flight`` ahead. Left
         early, the generator waits for what is under way and keeps nothing of it. Raises :class:`UsageError` for
-        an item of another form, or a structure of classes that this program has not imported, and
-        :class:`RankFailedError` when a rank ends.
+        an item of another form, after the outputs of those before it, or for a structure of classes that this program
+        has not imported, and :class:`RankFailedError` when a rank ends.
         """
-        lost = self.form.lost
-        if lost is not None:
-            raise UsageError(
-                f"{self._job.model.source} returns {lost.classes}, which this program does not know",
-                hint="import it first, or take the outputs one by one with map_flat",
-            )
+        self._require_structure()
         return self._start(items, self.form.rebuild)
 
     def map_flat(self, items: Iterable[Any]) -> Iterator[list[Any]]:
         """As :meth:`map`, each output as a list of its leaves, in the order of ``torch.utils._pytree``."""
         return self._start(items, self.form.flat)
 
-    def _start(self, items: Iterable[Any], rebuild: Callable[[Mapping[str, torch.Tensor]], Any]) -> Iterator[Any]:
-        if not self._is_open or self._is_mapping:
-            raise UsageError(
-                "the pipeline is closed" if not self._is_open else "another map of this pipeline is not finished",
-                hint="open it again with open_pipeline" if not self._is_open else "close that generator first",
-            )
-        return self._map(iter(items), rebuild)
+    # --- side by side ---
+
+    def submit(self, item: Any) -> Future[Any]:
+        """Take an item in and return at once, while there is room; its future has the output, as :meth:`map` gives it.
+
+        From any thread. Items of one thread enter in its order. Where slots and waiting room are full this blocks until
+        there is room. A future may be cancelled until its item has a slot; till then its tensors must stay as they are.
+        An item of another form fails its own future with :class:`UsageError`; a rank that ends fails all.
+        """
+        submission = self._enter(item)
+        try:
+            submission.admitted.result()
+        except BaseException:  # Ctrl-C while in line
+            submission.future.cancel()
+            raise
+        return submission.future
+
+    async def asubmit(self, item: Any) -> Any:
+        """The output of an item, as :meth:`submit`: where that would block, this awaits. Cancelled, it takes the item
+        back where it has no slot yet."""
+        return await (await self._aenter(item))
+
+    def amap(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+        """The output for each item, in order, as they come: ``async for output in pipeline.amap(items)``."""
+        return in_order(items, self._aenter, 2 * self._channel.num_slots)
+
+    async def _aenter(self, item: Any) -> asyncio.Future[Any]:
+        submission = self._enter(item)
+        try:
+            if not submission.admitted.done():
+                await asyncio.wrap_future(submission.admitted)
+        except asyncio.CancelledError:
+            submission.future.cancel()
+            raise
+        return asyncio.wrap_future(submission.future)
+
+    def _enter(self, item: Any) -> Submission:
+        self._require_structure()
+        number = next(self._numbers)
+        try:
+            bound = self.form.bind(item, number)
+            submission = Submission(bound, self.form.sizes_of(bound, number))
+        except UsageError as error:
+            submission = Submission({}, {})
+            submission.future.set_exception(error)
+            submission.admit()
+            return submission
+        with self._mode:
+            if self._is_mapping:
+                raise UsageError("a map of this pipeline is not finished", hint="close that generator first")
+            self._submissions.enter(submission)
+        return submission
+
+    # --- the rest ---
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
         return self._group.pids()
 
     def close(self) -> None:
-        """End the ranks; nothing is left running. Safe to call twice."""
+        """Wait for what was submitted, then end the ranks; nothing is left running. Safe to call twice."""
+        if self._is_open:
+            self._submissions.drain()
+        with self._ending:
+            if not self._is_open:
+                return
+            try:
+                self._channel.end()
+                self._group.collect(self._order)
+            except BaseException as error:
+                self._abandon(error)
+                raise
+            self._is_open = False
+            self._channel.close()
+            self._group.close()
+
+    def _require_structure(self) -> None:
+        lost = self.form.lost
+        if lost is not None and not self.form.wanted:
+            raise UsageError(
+                f"{self._job.model.source} returns {lost.classes}, which this program does not know",
+                hint="import it first, take the outputs one by one with map_flat, or name those wanted by outputs=",
+            )
+
+    # --- items of a map ---
+
+    def _start(self, items: Iterable[Any], rebuild: Rebuild) -> Iterator[Any]:
+        self._require_free()
+        return self._map(iter(items), rebuild)
+
+    def _require_free(self) -> None:
+        """Raises :class:`UsageError` unless a map can begin."""
         if not self._is_open:
-            return
-        try:
-            for writer in self._go:
-                writer.put(END)
-            self._group.collect(self._order)
-        except BaseException as error:
-            self._abandon(error)
-            raise
-        self._is_open = False
-        self._close_channels()
-        self._group.close()
+            raise UsageError("the pipeline is closed", hint="open it again with open_pipeline")
+        if self._is_mapping:
+            raise UsageError("another map of this pipeline is not finished", hint="close that generator first")
+        if count := self._submissions.num_unfinished:
+            raise UsageError(
+                f"{count} submitted items of this pipeline are not finished", hint="wait for their futures first"
+            )
 
-    # --- items ---
-
-    def _map(self, items: Iterator[Any], rebuild: Callable[[Mapping[str, torch.Tensor]], Any]) -> Iterator[Any]:
-        self._is_mapping, has_more = True, True
+    def _map(self, items: Iterator[Any], rebuild: Rebuild) -> Iterator[Any]:
+        with self._mode:
+            self._require_free()
+            self._is_mapping = True
+        channel, has_more, fault = self._channel, True, None
         numbered = enumerate(items)
         try:
-            while has_more or self._num_got < self._num_put:
-                num_waiting = self._num_put - self._num_got
-                if num_waiting and (not has_more or num_waiting == self._num_slots or self._is_there()):
-                    yield rebuild(self._get())
+            while has_more or channel.num_under_way:
+                if channel.num_under_way and (not has_more or not channel.has_room or channel.has_output):
+                    yield self._next(rebuild)
                     continue
-                for index, item in numbered:
-                    self._put(self.form.bind(item, index))
-                    break
-                else:
-                    has_more = False
+                try:
+                    has_more = self._put_next(numbered)
+                except Exception as error:  # noqa: BLE001 - of the items' own iterator or form: first what came before
+                    has_more, fault = False, error
+            if fault is not None:
+                raise fault
         finally:
+            while self._is_open and channel.num_under_way:
+                self._await_output()
+                channel.take()
             self._is_mapping = False
-            while self._is_open and self._num_got < self._num_put:
-                self._get()
 
-    def _put(self, bound: Mapping[str, torch.Tensor]) -> None:
-        number = self._num_put
-        sizes = self.form.sizes_of(bound, number)
-        self._sizes.tensors(number)["sizes"].copy_(
-            torch.tensor([sizes[label] for label in self.form.labels], dtype=torch.int64)
-        )
-        for name, slot in self._inputs.tensors_as(number, self.form.inputs_of(sizes)).items():
-            slot.copy_(bound[name])
-        self._num_put += 1
-        for place, writer in zip(self._places, self._go, strict=True):
-            if number % place.num_replicas == place.replica:
-                writer.put(ITEM)
+    def _put_next(self, numbered: Iterator[tuple[int, Any]]) -> bool:
+        """Put the next item; False where there is none."""
+        for number, item in numbered:
+            if not self._is_open:
+                raise UsageError(_CLOSED)
+            bound = self.form.bind(item, number)
+            self._channel.put(bound, self.form.sizes_of(bound, number))
+            return True
+        return False
 
-    def _is_there(self) -> bool:
-        """True when the next output has come; its token is kept for :meth:`_get`."""
-        if not self._has_token:
-            self._has_token = self._reader().take(1, timeout_s=0) == ITEM
-        return self._has_token
+    def _next(self, rebuild: Rebuild) -> Any:
+        self._await_output()
+        tensors, is_short = self._channel.take()
+        return rebuild(_copies(tensors) if is_short or self._copy else tensors)
 
-    def _get(self) -> dict[str, Any]:
-        """The next item's output values, which its slot holds until the next one is asked for."""
+    def _submitted(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Any:
+        return self.form.rebuild(_copies(tensors) if is_short or self._copy else tensors)
+
+    def _await_output(self) -> None:
+        """Wait until the next output is there. Raises :class:`RankFailedError` where it will not come."""
+        channel = self._channel
+        if channel.has_output:
+            return
         deadline = time.monotonic() + self._job.timeout_s
-        while not self._has_token:
-            token = self._reader().take(1, timeout_s=_LOOK_S)
-            self._has_token = token == ITEM
-            if not self._has_token:
-                self._raise_if_lost(deadline)
-            if token == END:
+        while not channel.wait(_LOOK_S):
+            self._raise_if_lost(deadline, channel.num_taken)
+            if channel.is_alone:
                 time.sleep(_LOOK_S)  # the rank is about to be seen as ended
-        self._has_token = False
-        number, self._num_got = self._num_got, self._num_got + 1
-        return self._outputs.tensors_as(number, self.form.outputs_of(item_sizes(self.form, self._sizes, number)))
 
-    def _reader(self) -> TokenReader:
-        return self._done[self._num_got % len(self._done)]
-
-    def _raise_if_lost(self, deadline: float) -> None:
-        try:
-            self._group.raise_if_failed()
-            if time.monotonic() > deadline:
-                raise RankFailedError(
-                    f"item {self._num_got} gave no output within {self._job.timeout_s:.0f} s, and the ranks were "
-                    "stopped",
-                    hint=f"see the logs in {self._group.log_dir}",
-                )
-        except RankFailedError as error:
-            self._abandon(error)
-            raise
+    def _raise_if_lost(self, deadline: float, number: int) -> None:
+        with self._ending:
+            if not self._is_open:
+                raise UsageError(_CLOSED)
+            try:
+                self._group.raise_if_failed()
+                if time.monotonic() > deadline:
+                    raise RankFailedError(
+                        f"item {number} gave no output within {self._job.timeout_s:.0f} s, and the ranks were stopped",
+                        hint=f"see the logs in {self._group.log_dir}",
+                    )
+            except RankFailedError as error:
+                self._abandon(error)
+                raise
 
     # --- channels ---
 
-    def _open_channels(self) -> None:
-        """Make the rings and pipes, have the ranks open them, then take their names away: nothing can stay behind."""
-        base = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
-        folder = Path(tempfile.mkdtemp(prefix="partkit-", dir=base))
-        try:
-            for place in self._places:
-                os.mkfifo(folder / f"go-{place.index}")
-                os.mkfifo(folder / f"done-{place.index}")
-            self._inputs = SharedRing(folder / "inputs", self.form.inputs, self._num_slots)
-            self._outputs = SharedRing(folder / "outputs", self.form.outputs, self._num_slots)
-            self._sizes = SharedRing(folder / "sizes", self.form.sizes, self._num_slots)
-            self._go = [TokenWriter(folder / f"go-{place.index}", waits=False) for place in self._places]
-            returning = self._returning_places()
-            self._done = [TokenReader(folder / f"done-{place.index}", waits=False) for place in returning]
-            self._group.call(OpenStream(folder=str(folder), num_slots=self._num_slots))
-        finally:
-            shutil.rmtree(folder)
-        self._order = self._group.post(ServeStream())
+    def _open_channel(self, max_in_flight: int | None) -> ItemChannel:
+        form, job = self.form, self._job
+        fewest = job.num_slots * (len(self._places) + 1)
+        period_s = job.plan.prediction.period_s
+        slots = choose_slots(fewest, period_s, form.inputs, form.outputs, shared_folder(), max_in_flight)
+
+        def open_ranks(order: OpenStream) -> None:
+            self._group.call(order)
+
+        return ItemChannel(form, slots, self._places, self._returning_places(), open_ranks)
 
     def _returning_places(self) -> list[Place]:
         """The places that return the model's output, by replica."""
         last = self._job.plan.stage_by_node[self.form.output_node]
         return [place for place in self._places if place.stage == last]
 
-    def _close_channels(self) -> None:
-        for writer in self._go:
-            writer.close()
-        for reader in self._done:
-            reader.close()
-
     def _abandon(self, error: BaseException | None) -> None:
-        """Kill the ranks at once: one in the middle of an item would not read the end of its pipe."""
-        self._is_open = False
-        self._close_channels()
-        self._group.__exit__(type(error) if error is not None else RankFailedError, error, None)
+        """Kill the ranks at once: one in the middle of an item would not read the end of its count."""
+        with self._ending:
+            was_open, self._is_open = self._is_open, False
+            if was_open:
+                self._group.__exit__(type(error) if error is not None else RankFailedError, error, None)
+        self._submissions.fail(error if isinstance(error, PartkitError) else UsageError(_CLOSED))
+        if was_open:
+            self._channel.close()
+
+
+def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import fx
@@ -16,14 +16,12 @@ from partkit.models.capture import Capture, has_known_shape
 from partkit.models.structures import leaf_paths
 from partkit.stages.cut import Computed, ValueSpec, largest_spec, value_spec
 
-if TYPE_CHECKING:
-    from partkit.transport.ring import SharedRing
-
 
 class ItemForm:
     """The inputs and outputs of a captured model, in the user's structure and as flat tensors by name."""
 
-    def __init__(self, captured: Capture) -> None:
+    def __init__(self, captured: Capture, wanted: Sequence[str] = ()) -> None:
+        """``wanted``: names of :meth:`output_names` that alone come back; () for all. Raises :class:`UsageError`."""
         nodes = captured.nodes
         self.model = captured.spec
         self.specs = captured.spec.inputs
@@ -45,17 +43,19 @@ class ItemForm:
                     "no slot of shared memory can be made for it",
                     hint="return it as a tensor of known shape",
                 )
-        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in given.values())
-        """What an item's slot holds of the outputs, each value once."""
         self._out_spec = captured.out_spec
         self.lost = captured.lost
         """Why :meth:`rebuild` gives a flat tuple, if it does."""
-        self._captured, self._given = captured, tuple(given.values())
+        self.wanted = self._chosen(wanted)
+        """Value by name for people, in the order asked for, of the outputs that alone come back; {} where all do."""
+        self._given = tuple(given[name] for name in dict.fromkeys(self.wanted.values() or given))
+        self.outputs: tuple[ValueSpec, ...] = tuple(largest_spec(captured, node) for node in self._given)
+        """What an item's slot holds of the outputs, each value once."""
+        self._captured = captured
         self._known: dict[tuple[tuple[str, int], ...], tuple[tuple[ValueSpec, ...], tuple[ValueSpec, ...]]] = {}
         self.labels = tuple(captured.spec.sizes)
         """The sizes that vary from item to item."""
-        self.sizes = (ValueSpec("sizes", (len(self.labels),), torch.int64, (1,)),)
-        """What an item's slot holds of them, in the order of ``labels``."""
+        self._dtype_by_name = {spec.name: getattr(torch, spec.dtype) for spec in self.specs}
 
     def inputs_of(self, sizes: Mapping[str, int]) -> tuple[ValueSpec, ...]:
         """``inputs`` of an item of these sizes."""
@@ -108,16 +108,39 @@ class ItemForm:
                 f"item {number} has the inputs {', '.join(map(str, given)) or 'none'}, and the plan's model takes "
                 f"{', '.join(names)}"
             )
-        return {spec.name: _fitting(given[spec.name], spec, number) for spec in self.specs}
+        for spec in self.specs:
+            value = given[spec.name]
+            is_as_planned = (
+                isinstance(value, torch.Tensor)
+                and value.dtype is self._dtype_by_name[spec.name]
+                and tuple(value.shape) == spec.shape
+            )
+            if not is_as_planned:
+                given[spec.name] = _fitting(value, spec, number)
+        return given
 
     def rebuild(self, tensors: Mapping[str, torch.Tensor]) -> Any:
-        """The model's own output structure around copies of the item's output values."""
+        """The model's own output structure around the item's output values; of chosen ones, a dict by name."""
+        if self.wanted:
+            return {name: tensors[value] for name, value in self.wanted.items()}
         return pytree.tree_unflatten(self.flat(tensors), self._out_spec)
 
     def flat(self, tensors: Mapping[str, torch.Tensor]) -> list[Any]:
-        """The model's flat outputs: copies of the item's output values, and constants."""
-        copies = {name: tensor.clone() for name, tensor in tensors.items()}
-        return [copies[leaf.name] if isinstance(leaf, Computed) else leaf for leaf in self.leaves]
+        """The model's flat outputs: the item's output values, and constants; of chosen ones, those in their order."""
+        if self.wanted:
+            return [tensors[value] for value in self.wanted.values()]
+        return [tensors[leaf.name] if isinstance(leaf, Computed) else leaf for leaf in self.leaves]
+
+    def _chosen(self, wanted: Sequence[str]) -> dict[str, str]:
+        """The values of the names. Raises :class:`UsageError` where the model has no such output."""
+        value_by_name = {name: value for value, name in self.output_names().items()}
+        for name in wanted:
+            if name not in value_by_name:
+                raise UsageError(
+                    f"{self.model.source} has no output {name!r}",
+                    hint=f"its outputs are {', '.join(value_by_name) or 'constants only'}",
+                )
+        return {name: value_by_name[name] for name in wanted}
 
     def output_names(self) -> dict[str, str]:
         """A name for people of each output value: its path in the structure, as ``logits`` or ``hidden.0``."""
@@ -128,11 +151,6 @@ class ItemForm:
                 choices = itertools.chain([path], (f"{path}_{number}" for number in itertools.count(1)))
                 named[leaf.name] = next(name for name in choices if name not in named.values())
         return named
-
-
-def item_sizes(form: ItemForm, sizes: SharedRing, item: int) -> dict[str, int]:
-    """The sizes of an item as read from its slot; {} where none varies."""
-    return dict(zip(form.labels, sizes.tensors(item)["sizes"].tolist(), strict=True)) if form.labels else {}
 
 
 def _fitting(value: Any, spec: InputSpec, number: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -17,10 +18,12 @@ class SharedMemory:
         """Open the file, and make it where it is not there yet. Raises :class:`MachineError` where it cannot be."""
         self._is_pinned = False
         try:
-            with path.open("ab") as file:
+            with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)  # a folder that is too small would kill who writes there
-            self.bytes = torch.from_file(str(path), shared=True, size=size, dtype=torch.uint8)
-        except (OSError, RuntimeError) as error:
+                self.view = memoryview(mmap.mmap(file.fileno(), size))
+                """The bytes for Python: mapped as long as this, a part of it, or a tensor over either is held."""
+            self.bytes = torch.frombuffer(self.view, dtype=torch.uint8)
+        except (OSError, ValueError) as error:
             raise MachineError(
                 f"{size} bytes of shared memory cannot be had at {path}: {error}",
                 hint=f"make room in {path.parent} (in a container: --shm-size or --ipc=host)",

@@ -68,7 +68,7 @@ CONVERSATION: list[tuple[Order[Any], Record]] = [
     (CheckOutputs(num_items=12, reference="/tmp/reference"), OutputsChecked(difference=DIFFERENCE)),
     (TimeStages(), StageSeconds(seconds_by_place={0: 0.25, 3: 0.5})),
     (RunItems(num_items=9, rate_per_s=2.5, sample=(0, 8), reference="/tmp/reference"), RUN),
-    (OpenStream(folder="/dev/shm/partkit-x", num_slots=6), Done()),
+    (OpenStream(folder="/dev/shm/partkit-x", num_slots=6, num_output_slots=9, outputs=("logits",)), Done()),
     (orders.ServeStream(), Done()),
     (orders.CaptureModel(), Done()),
     (ProfileModel(path="/tmp/profile.json", progress="/tmp/progress"), Profiled(num_nodes=273, gauges=(GAUGE,))),

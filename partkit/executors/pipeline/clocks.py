@@ -2,13 +2,13 @@
 
 CPU     step t: [compute t]                                 has ended when the call returns
 CUDA    step t: queue [begun?] compute t [ended]            ends later; the host queues up to 128 turns ahead
+        and where outputs leave at once, on a stream of its own: wait(ended) . copy outputs . [left]
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -47,8 +47,17 @@ class Clock(Protocol):
     def run(self, turn: int, compute: Callable[[], None], /) -> None:
         """Compute a turn, or queue it."""
 
-    def end_of(self, turn: int, /) -> torch.cuda.Event | None:
+    def leave(self, turn: int, copy: Callable[[], None], /) -> None:
+        """Copy the outputs of a turn that was just run, or queue that behind it; the turn ends once they have left."""
+
+    def follow(self, turn: int, /) -> None:
+        """Let what is run next begin only when an earlier turn, whose outputs lie where its own will, has ended."""
+
+    def values_of(self, turn: int, /) -> torch.cuda.Event | None:
         """What another stream waits for before it uses the turn's values; None where they are there."""
+
+    def end_of(self, turn: int, /) -> torch.cuda.Event | None:
+        """What another stream waits for before it overwrites what the turn used, outputs that leave included."""
 
     def has_ended(self, turn: int, /) -> bool:
         """True once a turn that was run has ended."""
@@ -84,6 +93,16 @@ class CpuClock:
         compute()
         self._busy_s += time.perf_counter() - begin
 
+    def leave(self, _turn: int, copy: Callable[[], None]) -> None:
+        """See :class:`Clock`."""
+        copy()
+
+    def follow(self, _turn: int) -> None:
+        """See :class:`Clock`."""
+
+    def values_of(self, _turn: int) -> None:
+        """See :class:`Clock`."""
+
     def end_of(self, _turn: int) -> None:
         """See :class:`Clock`."""
 
@@ -115,21 +134,43 @@ class CudaClock:
     def __init__(self, compute: torch.cuda.Stream, *, num_slots: int) -> None:
         self._compute, self.ahead = compute, max(_AHEAD, num_slots)
         self._begun = [torch.cuda.Event(enable_timing=True) for _ in range(self.ahead)]
-        self._ended = [torch.cuda.Event(enable_timing=True) for _ in range(self.ahead)]
+        self._computed = [torch.cuda.Event(enable_timing=True) for _ in range(self.ahead)]
+        self._left = [torch.cuda.Event() for _ in range(self.ahead)]
+        self._ended = list(self._computed)
+        """What ends each turn: that it is computed, or that its outputs have left."""
         self._leaving = torch.cuda.Stream(compute.device)
         """Outputs leave on a stream of their own, not behind the items that are queued already."""
         self.begin()
 
     def begin(self) -> None:
         """See :class:`Clock`."""
-        self.waited_s, self._sampled_s = 0.0, list[float]()
+        self.waited_s, self._sampled_s, self._num_sampled = 0.0, 0.0, 0
 
     def run(self, turn: int, compute: Callable[[], None]) -> None:
         """See :class:`Clock`."""
+        place = turn % self.ahead
         if turn % _SAMPLE_EVERY == 0:
-            self._begun[turn % self.ahead].record(self._compute)
+            self._begun[place].record(self._compute)
         compute()
-        self._ended[turn % self.ahead].record(self._compute)
+        self._computed[place].record(self._compute)
+        self._ended[place] = self._computed[place]
+
+    def leave(self, turn: int, copy: Callable[[], None]) -> None:
+        """See :class:`Clock`."""
+        place = turn % self.ahead
+        self._leaving.wait_event(self._computed[place])
+        torch.cuda.set_stream(self._leaving)  # as all do that queue work: a context each time takes the host longer
+        copy()
+        self._left[place].record(self._leaving)
+        self._ended[place] = self._left[place]
+
+    def follow(self, turn: int) -> None:
+        """See :class:`Clock`."""
+        self._compute.wait_event(self._ended[turn % self.ahead])
+
+    def values_of(self, turn: int) -> torch.cuda.Event:
+        """See :class:`Clock`."""
+        return self._computed[turn % self.ahead]
 
     def end_of(self, turn: int) -> torch.cuda.Event:
         """See :class:`Clock`."""
@@ -141,15 +182,16 @@ class CudaClock:
 
     def wait(self, turn: int) -> None:
         """See :class:`Clock`."""
-        begin, ended = time.perf_counter(), self._ended[turn % self.ahead]
-        ended.synchronize()
+        begin, place = time.perf_counter(), turn % self.ahead
+        self._ended[place].synchronize()
         self.waited_s += time.perf_counter() - begin
         if turn % _SAMPLE_EVERY == 0:
-            self._sampled_s.append(self._begun[turn % self.ahead].elapsed_time(ended) / 1e3)
+            self._sampled_s += self._begun[place].elapsed_time(self._computed[place]) / 1e3
+            self._num_sampled += 1
 
     def busy_s(self, num_turns: int) -> float:
         """See :class:`Clock`; from the mean of the turns that were timed."""
-        return statistics.fmean(self._sampled_s) * num_turns if self._sampled_s else 0.0
+        return self._sampled_s / self._num_sampled * num_turns if self._num_sampled else 0.0
 
     def reading(self) -> contextlib.AbstractContextManager[object]:
         """See :class:`Clock`."""

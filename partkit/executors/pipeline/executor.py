@@ -16,13 +16,14 @@ from pathlib import Path
 
 import torch
 
+from partkit.data.orders import OpenStream
 from partkit.data.places import Place, places
 from partkit.executors.info import executor_info
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.executors.pipeline.loop_choice import LoopTrial, decision, is_tried, pays, refusal
 from partkit.executors.pipeline.order import turns_in_order
 from partkit.executors.pipeline.runner import StageRunner
-from partkit.executors.pipeline.stream import StageStream
+from partkit.executors.pipeline.stream import ItemMemory, StageStream
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
@@ -31,9 +32,11 @@ from partkit.models.capture import Capture, random_draws
 from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.stages.cut import StageGraph, cut_plan
 from partkit.stages.forms import StageForms
+from partkit.transport.counts import Counts
 from partkit.transport.host import HostFeed, Source
 from partkit.transport.item_form import ItemForm
-from partkit.transport.ring import SharedRing
+from partkit.transport.item_heads import ItemHeads
+from partkit.transport.shared_slots import SharedSlots
 from partkit.transport.wiring import Wiring
 
 _TRIAL_ITEMS = 8
@@ -52,7 +55,7 @@ class PipelineExecutor:
         self._places = places(self._plan, self._job.host_by_place)
         self._mine = [place for place in self._places if place.rank == context.rank]
         self._runners: list[StageRunner] = []
-        self._rings: list[SharedRing] = []
+        self._shared_slots: list[SharedSlots] = []
         self._wiring: Wiring | None = None
         self.items_at_once = 1
         self.warnings: list[str] = []
@@ -170,17 +173,24 @@ class PipelineExecutor:
         trace.busy_s = min(trace.busy_s, trace.end - trace.begin)  # of a sample of items, or of the stage alone
         return trace
 
-    def open_stream(self, folder: Path, num_slots: int) -> None:
+    def open_stream(self, order: OpenStream) -> None:
         """See :class:`StreamingExecutor`."""
-        form = ItemForm(self._captured)
-        self._rings = [SharedRing(folder / "inputs", form.inputs, num_slots)]
-        self._rings.append(SharedRing(folder / "outputs", form.outputs, num_slots))
+        form, folder = ItemForm(self._captured, order.outputs), Path(order.folder)
+        inputs = SharedSlots(folder / "inputs", form.inputs, order.num_slots)
+        outputs = SharedSlots(folder / "outputs", form.outputs, order.num_output_slots)
+        self._shared_slots = [inputs, outputs]
         if self._job.device == "cuda":
-            for ring in self._rings:
-                ring.pin()
-        inputs, outputs = self._rings
-        sizes = SharedRing(folder / "sizes", form.sizes, num_slots)
-        self._streams = [StageStream(runner, form, (inputs, sizes, outputs), folder) for runner in self._runners]
+            if any(runner.stage.model_inputs for runner in self._runners):
+                inputs.pin()
+            if any(runner.stage.leaves is not None for runner in self._runners):
+                outputs.pin()
+        heads = ItemHeads(folder / "heads", form.labels, order.num_slots)
+        put = Counts(folder / "put", len(self._places))
+        done = Counts(folder / "done", len(self._places))
+        self._streams = [
+            StageStream(runner, form, ItemMemory(inputs, heads, outputs), put=put, done=done)
+            for runner in self._runners
+        ]
 
     def stream(self) -> None:
         """See :class:`StreamingExecutor`; each place has a thread, where there are several."""
@@ -211,8 +221,8 @@ class PipelineExecutor:
         self._settle()
         for runner in self._runners:
             runner.release()
-        for ring in self._rings:
-            ring.close()
+        for slots in self._shared_slots:
+            slots.close()
         if self._wiring is not None:
             self._wiring.close()
 

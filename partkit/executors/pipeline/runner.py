@@ -5,8 +5,9 @@
     stage 1              [0]  [1]  [2]  [3]         the slots round and a slot's buffers are reused K turns later
 
 One loop serves every channel: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
-where the host runs up to 128 turns ahead, so that its hiccups do not reach the device. Outputs that somebody reads are
-read before their slot's next turn is queued.
+where the host runs up to 128 turns ahead, so that its hiccups do not reach the device. Outputs that the host reads are
+read before their slot's next turn is queued; a program's own leave by copies queued behind their turn, and the slot's
+next turn follows those on the device, so that the host waits for none.
 """
 
 from __future__ import annotations
@@ -104,6 +105,21 @@ class StageRunner:
         return self._ledger.num_known
 
     @property
+    def num_finished(self) -> int:
+        """Items of the run that have ended, and whose outputs have left where they leave at once."""
+        return self._ledger.num_finished
+
+    @property
+    def num_under_way(self) -> int:
+        """Items that were stepped and whose end was not noted yet."""
+        return self._ledger.num_under_way
+
+    @property
+    def look_s(self) -> float:
+        """Longest that the host may sleep without :meth:`note_ends` while items are under way."""
+        return self._clock.look_s
+
+    @property
     def waited_s(self) -> float:
         """Seconds in which the host waited for the device in this run."""
         return self._clock.waited_s
@@ -121,10 +137,15 @@ class StageRunner:
             sender.ready(slot)
         if self.stage.model_inputs:
             self._outlet.entered(item)
+        leaves = self.stage.leaves is not None and self._outlet.leaves_at_once
+        if leaves and turn >= self.num_slots:
+            self._clock.follow(turn - self.num_slots)
         self._clock.run(turn, lambda: self.slots.run(slot, item))
+        if leaves:
+            self._clock.leave(turn, lambda: self._outlet.take(item, self.slots, slot))
         self._ledger.step()
         self._post()
-        filled = self._clock.end_of(turn)
+        filled = self._clock.values_of(turn)
         for sender in self._senders.values():
             sender.send(slot, item, filled)
         if self._clock.ends_at_once:
@@ -164,9 +185,13 @@ class StageRunner:
     def _post(self) -> None:
         """Ask for each known item whose slot's former item has been taken."""
         for turn, former in self._ledger.post():
-            consumed = None if former is None else self._clock.end_of(former)
             for source in self._sources:
+                consumed = None if former is None else self._consumed(former, source)
                 source.post(self._slot(turn), self._items[turn], consumed)
+
+    def _consumed(self, turn: int, source: HostFeed | Receiver) -> torch.cuda.Event | None:
+        """What tells that a turn has done with a source's buffers: outputs may lie in the feed's, and in no others."""
+        return self._clock.end_of(turn) if source is self.feed else self._clock.values_of(turn)
 
     def _make_room(self) -> None:
         """Wait for the ends of earlier turns before another is queued: of all whose outputs it would overwrite unread,
@@ -175,7 +200,13 @@ class StageRunner:
         former = ledger.num_stepped - self.num_slots
         is_read = former >= 0 and self._outlet.reads(self._items[former])
         last = ledger.last_to_finish(is_read=is_read, ahead=self._clock.ahead)
-        while ledger.num_finished <= last or self._sees_an_end():
+        while ledger.num_finished <= last:
+            self._finish_oldest()
+        self.note_ends()
+
+    def note_ends(self) -> None:
+        """Take note of all turns that have ended, without waiting for any."""
+        while self._sees_an_end():
             self._finish_oldest()
 
     def _sees_an_end(self) -> bool:

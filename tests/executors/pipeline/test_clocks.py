@@ -37,4 +37,5 @@ def test_an_item_that_was_due_entered_then_and_any_other_when_it_went_in() -> No
     free.entered(4)
     free.ended(4)
     assert trace.entered[4] <= trace.finished[4]
-    assert SinkOutlet(lambda item, values: None).reads(0), "a program takes every output"
+    program = SinkOutlet(lambda item, values: None)
+    assert (program.leaves_at_once, program.reads(0)) == (True, False), "outputs leave for it; the host reads none"
