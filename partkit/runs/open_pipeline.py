@@ -188,6 +188,11 @@ class Pipeline:
 
     # --- the rest ---
 
+    @property
+    def num_slots(self) -> int:
+        """Items that may be between input and output at once."""
+        return self._channel.num_slots
+
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
         return self._group.pids()
