@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from partkit.transport.counts import Counts, CountReader, CountWriter
+from partkit.transport.counts import CountReader, Counts, CountWriter
 
 
 @pytest.fixture
