@@ -28,6 +28,7 @@ from partkit.errors import PartkitError
 from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.group import RankGroup
 from partkit.ranks.mailbox import Posted
+from partkit.ranks.own_folder import FOLDER_PREFIX
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import unsplit_job, write_reference
 from partkit.runs.compare import CompareOptions, Contest
@@ -98,9 +99,9 @@ class Bench:
                 with self.noted(name):
                     group.collect(order)
             for name, group, _ in waiting:
-                with self.noted(name):
-                    path = self._path(name)
-                    group.call(ProfileModel(path=str(path), progress=str(path.with_suffix(".progress"))))
+                with self.noted(name), tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX) as folder:
+                    group.call(ProfileModel(path=f"{folder}/profile.json", progress=f"{folder}/progress"))
+                    Profile.load(f"{folder}/profile.json").save(self._path(name))
         return {name: Profile.load(self._path(name)) for name in specs if self._path(name).exists()}
 
     def runs(self, runs: Sequence[Run]) -> dict[str, RunResult]:
@@ -125,7 +126,7 @@ class Bench:
                         if model not in references:
                             single, order = singles[model]
                             single.collect(order)
-                            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-"))
+                            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX))
                             references[model] = write_reference(single, Path(folder))
                 for run in wave:
                     if run.name not in self.problems and self._has_time(run.name):
