@@ -22,7 +22,7 @@ _ITEMS = 2
 
 def uncast_spec(spec: ModelSpec) -> ModelSpec | None:
     """The model before ``--dtype`` cast it; None where nothing was cast, or to nothing coarser than float32."""
-    is_own = spec.source.startswith("py:") and asked_dtype(spec) is None
+    is_own = spec.source.startswith(("py:", "hf:")) and asked_dtype(spec) is None
     if spec.dtype not in _COARSE or is_own or spec.source.startswith("pt2:"):
         return None
     options = {name: value for name, value in spec.options.items() if name != "dtype"}

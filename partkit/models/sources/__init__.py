@@ -45,8 +45,8 @@ def parse_model(
     """The spec of the model that ``text`` names, after cheap checks; nothing is built and torch isn't imported.
 
     One keyword for each of the command line's common options, hence so many. ``dtype`` None keeps the dtypes of
-    a module that comes with its own (``py:``, ``pt2:``), and is float32 for the others. The spec's ``inputs`` may
-    stay empty until :func:`load_model` resolves them. Raises :class:`UsageError` for unknown names and
+    a module that comes with its own (``py:``, ``pt2:``, ``hf:``), and is float32 for the others. The spec's
+    ``inputs`` may stay empty until :func:`load_model` resolves them. Raises :class:`UsageError` for unknown names and
     options out of range, :class:`MachineError` for a missing package.
     """
     if dtype is not None and dtype not in DTYPES:

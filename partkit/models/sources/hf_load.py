@@ -14,7 +14,9 @@ from torch import nn
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError, WeightsError
-from partkit.models.checkpoint import Checkpoint, find_checkpoint
+from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Checkpoint, find_checkpoint
+from partkit.models.sources.base import asked_dtype
+from partkit.models.sources.casting import PRECISIONS
 from partkit.models.sources.hf_config import AUTO_CLASS_BY_TASK, read_config
 from partkit.models.sources.key_conversion import ignored_when_surplus, recipes_by_name
 from partkit.models.sources.loaded import LoadedModel
@@ -37,11 +39,31 @@ def load_folder(spec: ModelSpec, folder: Path) -> LoadedModel:
     """
     checkpoint = find_checkpoint(folder)
     config = _load_config(spec, folder)
+    spec = spec.model_copy(update={"dtype": _dtype(spec, config, checkpoint)})
     with _faults_of_config(folder):
         module = build_transformers(_maker(spec, folder, config), config, spec)
     spec = spec.model_copy(update={"inputs": resolve_inputs(spec, module, config)})
     weights = SeededWeights(spec.seed, module) if checkpoint is None else _checkpoint_weights(module, checkpoint)
     return feed(spec, module, weights)
+
+
+def _dtype(spec: ModelSpec, config: Any, checkpoint: Checkpoint | None) -> str:
+    """What ``--dtype`` or a plan says, else what ``from_pretrained(dtype="auto")`` gives a model.
+
+    That is one dtype, the config's or else that of the first floating-point tensor by name in the first file, also where the
+    checkpoint has several: what a class keeps in float32 is its own affair.
+    """
+    if asked_dtype(spec) is not None or spec.structure_sha256 is not None:
+        return spec.dtype
+    names = {dtype: str(dtype).removeprefix("torch.") for dtype in PRECISIONS}
+    told = getattr(config, "dtype", None)
+    if told is not None:
+        return names.get(told, spec.dtype)
+    if checkpoint is None:
+        return spec.dtype
+    entries = sorted((entry.file.name, key, entry.dtype) for key, entry in checkpoint.entries.items())
+    stored = [TORCH_NAME_BY_DTYPE.get(dtype) for _, _, dtype in entries]
+    return next((name for name in stored if name in names.values() and name is not None), spec.dtype)
 
 
 def _load_config(spec: ModelSpec, folder: Path) -> Any:

@@ -10,6 +10,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from partkit.errors import FormatError, MachineError, UsageError, WeightsError
+from partkit.models.capture import capture
 from partkit.models.sources import load_model, parse_model
 from partkit.models.weights import canonical_names
 
@@ -68,10 +69,11 @@ def save(folder, architecture, *, dtype=torch.float32, **options):
     return str(folder)
 
 
-def same_as_from_pretrained(folder, *, dtype):
+def same_as_from_pretrained(folder, *, dtype=None):
     loaded = load_model(parse_model(f"hf:{folder}", dtype=dtype))
     model_class = getattr(transformers, loaded.module.config.architectures[0])
-    expected = model_class.from_pretrained(folder, dtype=getattr(torch, dtype)).state_dict()
+    given = "auto" if dtype is None else getattr(torch, dtype)
+    expected = model_class.from_pretrained(folder, dtype=given).state_dict()
     canonical = canonical_names(loaded.module)
     assert expected.keys() == loaded.module.state_dict().keys()
     for name, tensor in expected.items():
@@ -271,6 +273,39 @@ def test_stored_numbers_are_cast_to_the_dtype_asked_for(tmp_path):
     stored = load_file(tmp_path / "model.safetensors")["lm_head.weight"]
     assert stored.dtype == torch.bfloat16
     assert torch.equal(loaded.weights.read("lm_head.weight"), stored.float())
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by the config", "by the tensors"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_checkpoint_keeps_its_own_dtype_unless_another_is_asked_for(tmp_path, dtype, told):
+    save(tmp_path, "T5ForConditionalGeneration", dtype=getattr(torch, dtype))  # keeps some of float16 in float32
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    assert config["dtype"] == dtype
+    if not told:
+        path.write_text(json.dumps({name: value for name, value in config.items() if name != "dtype"}))
+    loaded = same_as_from_pretrained(str(tmp_path))
+    assert loaded.spec.dtype == dtype
+    captured = capture(loaded).spec
+    assert load_model(captured).spec.dtype == dtype
+    earlier = captured.model_copy(update={"dtype": "float32"})  # as plans of earlier versions have it
+    assert load_model(earlier).weights.read("shared.weight").dtype == torch.float32
+    assert load_model(parse_model(f"hf:{tmp_path}", dtype="float32")).spec.dtype == "float32"
+
+
+def test_a_checkpoint_of_several_dtypes_is_what_from_pretrained_makes_of_it(tmp_path):
+    folder = save(tmp_path, "LlamaForCausalLM", dtype=torch.bfloat16)
+    file = tmp_path / "model.safetensors"
+    tensors = {name: tensor.float() if "norm" in name else tensor for name, tensor in load_file(file).items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+    loaded = same_as_from_pretrained(folder)
+    assert loaded.spec.dtype == "bfloat16"
+    path = tmp_path / "config.json"  # without it, the first tensor by name is the head, which is bfloat16
+    path.write_text(json.dumps({**json.loads(path.read_text()), "dtype": None}))
+    assert same_as_from_pretrained(folder).spec.dtype == "bfloat16"
+    with torch.inference_mode():
+        reference = transformers.LlamaForCausalLM.from_pretrained(folder, dtype="auto").eval()
+        assert torch.equal(loaded.materialise()(**loaded.kwargs)[0], reference(**loaded.kwargs)[0])
 
 
 def mapped(file):
