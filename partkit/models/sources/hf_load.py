@@ -50,8 +50,8 @@ def load_folder(spec: ModelSpec, folder: Path) -> LoadedModel:
 def _dtype(spec: ModelSpec, config: Any, checkpoint: Checkpoint | None) -> str:
     """What ``--dtype`` or a plan says, else what ``from_pretrained(dtype="auto")`` gives a model.
 
-    That is one dtype, the config's or else that of the first floating-point tensor by name in the first file, also where the
-    checkpoint has several: what a class keeps in float32 is its own affair.
+    That is one dtype, the config's or else that of the first floating-point tensor by name in the first file, even
+    where the checkpoint has several: what a class keeps in float32 is its own affair.
     """
     if asked_dtype(spec) is not None or spec.structure_sha256 is not None:
         return spec.dtype
