@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -87,6 +88,14 @@ class Profile(Document):
                 if end not in known:
                     raise ValueError(f"edge [{source!r}, {target!r}] names {end!r}, which is no node")
         return self
+
+    def param_bytes_of(self, nodes: Iterable[Node]) -> int:
+        """Bytes of the parameters that ``nodes`` read, each counted once."""
+        some = tuple(nodes)
+        names = {name for node in some for name in node.parameters}
+        if names and self.parameters:
+            return sum(self.parameters.get(name, 0) for name in names)
+        return sum(node.param_bytes for node in some)
 
     @property
     def sha256(self) -> str:

@@ -31,7 +31,7 @@ def profile_sheet(profile: Profile) -> Sheet:
 def _row(profile: Profile, block: str, nodes: list[Node], total_s: float) -> tuple[Cell, ...]:
     time_s = sum(node.time_s for node in nodes)
     share = time_s / total_s if total_s else 0.0
-    params = _param_bytes(profile, nodes)
+    params = profile.param_bytes_of(nodes)
     largest = max(node.output_bytes for node in nodes)
     return (
         text_cell(block or MODEL_ITSELF),
@@ -41,14 +41,6 @@ def _row(profile: Profile, block: str, nodes: list[Node], total_s: float) -> tup
         Cell(f"{100 * share:.1f}%", share),
         Cell(format_bytes(largest), largest),
     )
-
-
-def _param_bytes(profile: Profile, nodes: list[Node]) -> int:
-    """Bytes of the parameters that ``nodes`` read, each counted once."""
-    names = {name for node in nodes for name in node.parameters}
-    if names and profile.parameters:
-        return sum(profile.parameters.get(name, 0) for name in names)
-    return sum(node.param_bytes for node in nodes)
 
 
 def _heading(profile: Profile) -> str:
