@@ -57,13 +57,14 @@ def require_cluster_where_analytic(device_type: str, name: str) -> None:
         )
 
 
-def require_format(style: str | None, output: Output) -> None:
-    """Raise for an unknown ``--format``, and for one beside ``--json``."""
+def require_format(style: str | None, output: Output, *, graphs: tuple[str, ...] = ()) -> None:
+    """Raise for an unknown ``--format``, and for one beside ``--json``; ``graphs`` are forms that are no renderer's."""
     from partkit.reports import require_form
 
     if style is None:
         return
-    require_form(style)
+    if style not in graphs:
+        require_form(style, others=graphs)
     if output.as_json and style != "json":
         raise UsageError(f"--json and --format {style} ask for two forms of the same", hint="leave one of them out")
 

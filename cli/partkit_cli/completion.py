@@ -72,3 +72,10 @@ def format_names(incomplete: str) -> list[str]:
     from partkit.reports import RENDERERS
 
     return [name for name in RENDERERS if name.startswith(incomplete)]
+
+
+def format_and_graph_names(incomplete: str) -> list[str]:
+    """Forms of output, those of graphs included."""
+    from partkit.reports.graph import GRAPH_FORMS
+
+    return format_names(incomplete) + [name for name in GRAPH_FORMS if name.startswith(incomplete)]

@@ -16,6 +16,7 @@ from partkit_cli.commands.help import help_
 from partkit_cli.commands.models import models
 from partkit_cli.commands.plan import plan
 from partkit_cli.commands.profile import profile
+from partkit_cli.commands.report import report
 from partkit_cli.commands.run import run
 from partkit_cli.commands.show import show
 from partkit_cli.commands.validate import validate
@@ -56,7 +57,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, show, validate, models, help_):
+for command in (profile, plan, run, compare, report, show, validate, models, help_):
     register(app, command)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from partkit.data.document import Document
@@ -27,7 +27,7 @@ def render(document: Document, form: str) -> str:
     return renderer(document)
 
 
-def require_form(form: str) -> None:
-    """Raise :class:`UsageError` for a form that :func:`render` does not know."""
+def require_form(form: str, *, others: Sequence[str] = ()) -> None:
+    """Raise :class:`UsageError` for a form that is none of :data:`RENDERERS`; it names ``others`` beside them."""
     if form not in RENDERERS:
-        raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join(RENDERERS)}")
+        raise UsageError(f"there is no format {form!r}", hint=f"the formats are {', '.join((*RENDERERS, *others))}")

@@ -12,9 +12,10 @@ import pytest
 from partkit.models.sources import DTYPES
 from partkit.planners.registry import PLANNERS
 from partkit.reports import RENDERERS
+from partkit.reports.graph import GRAPH_FORMS
 from partkit_cli import completion
 
-COMMANDS = ("profile", "plan", "run", "compare", "show", "validate", "models", "help")
+COMMANDS = ("profile", "plan", "run", "compare", "report", "show", "validate", "models", "help")
 HEAVY = ("torch", "transformers", "networkx", "numpy", "rich")
 
 
@@ -51,7 +52,7 @@ def test_options_are_listed_in_groups_with_their_choices(partkit):
     assert headings == ["Arguments:", "Options:", "Model:", "Planning:", "Machine:", "Terminal:"]
     assert f"--planner {'|'.join(PLANNERS)} " in text.replace("\n", " ")
     assert f"--dtype {'|'.join(DTYPES)} " in text.replace("\n", " ")
-    assert f"--format {'|'.join(RENDERERS)} " in partkit("show", "--help").out.replace("\n", " ")
+    assert f"--format {'|'.join((*RENDERERS, *GRAPH_FORMS))} " in partkit("show", "--help").out.replace("\n", " ")
     assert partkit("plan", "--help").out.index("Terminal:") < text.index("--json") < text.index("--help")
 
 
@@ -64,6 +65,7 @@ def test_options_are_listed_in_groups_with_their_choices(partkit):
         (completion.analytic_names, "h", ["h200", "h100"]),
         (completion.executor_names, "single,fsdp", ["single,fsdp", "single,fsdp-replicated", "single,fsdp1"]),
         (completion.format_names, "m", ["markdown"]),
+        (completion.format_and_graph_names, "", ["table", "markdown", "csv", "json", "dot", "graphml"]),
         (completion.model_names, "bert-t", ["bert-tiny"]),
         (completion.model_names, "p", ["py:", "pt2:", "p.json", "plans/"]),
         (completion.model_names, "plans/", ["plans/a.json"]),

@@ -23,6 +23,7 @@ from partkit_cli.options import FORMAT, MachineOptions, ModelOptions, PlanOption
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.data.document import Document
     from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
     from partkit.data.result import Comparison
@@ -66,6 +67,9 @@ def compare(
     path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the comparison.", writable=True)
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write a report, one HTML page.", writable=True)
+    ] = None,
 ) -> int:
     """Measure executors side by side.
 
@@ -76,14 +80,20 @@ def compare(
     Examples:
       partkit compare bert --stages 2
       partkit compare plans/bert2.json --with single,pipeline,fsdp --quick
+      partkit compare bert --stages 2 -o bert2.comparison.json --html report.html
       partkit compare --from a.json b.json --format markdown
     """
     from partkit_cli.planning import is_file
 
     given = models or []
+    if html is not None:
+        from partkit_cli.reporting import require_own_place
+
+        require_own_place(html, [*map(Path, given), *([] if path is None else [path])])
     names = tuple(name.strip() for name in executors.split(",") if name.strip())
     writes_plan = not earlier and not (given and is_file(given[0]))
     infos = _require(names, planning, machine, style, output, writes_plan=writes_plan, allow_code=allow_code)
+    reported: dict[str, Document] = {}
     if earlier:
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
@@ -113,8 +123,14 @@ def compare(
         _show(comparison, style, output)
         if style is None:
             output.text(f"plan: {plan_path}")
+        reported[str(plan_path)] = plan
     if path is not None:
         output.note(f"wrote {comparison.save(path)}")
+    if html is not None:
+        from partkit_cli.reporting import write_report
+
+        write_report({str(path or "comparison.json"): comparison, **reported}, html)
+        output.note(f"wrote {html}")
     return OK if comparison.valid else RESULT_INVALID
 
 

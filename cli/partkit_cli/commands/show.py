@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from partkit_cli.completion import file_names
-from partkit_cli.options import FORMAT
+from partkit.errors import UsageError
+from partkit_cli.completion import file_names, format_and_graph_names
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.data.document import Document
     from partkit.data.plan import Plan
+    from partkit.data.profile import Profile
 
 
 def show(
@@ -23,7 +25,15 @@ def show(
         ),
     ],
     output: Output,
-    style: Annotated[str | None, FORMAT] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="table|markdown|csv|json|dot|graphml",
+            help="How to show it; dot and graphml: the graph of a plan or profile.",
+            autocompletion=format_and_graph_names,
+        ),
+    ] = None,
     profile_path: Annotated[
         Path | None,
         typer.Option("--profile", metavar="FILE", help="A plan's profile; default: as kept when it was planned."),
@@ -38,13 +48,18 @@ def show(
     Examples:
       partkit show plans/bert4.json
       partkit show comparison.json --format markdown
+      partkit show plans/bert4.json --format dot > bert4.dot
     """
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
     from partkit.reports import render
+    from partkit.reports.graph import GRAPH_FORMS
     from partkit_cli.checks import require_format
 
-    require_format(style, output)
+    if style in GRAPH_FORMS and not output.as_json:
+        output.text(_graph(load_document(path), path, profile_path, style).rstrip("\n"))
+        return
+    require_format(style, output, graphs=tuple(GRAPH_FORMS))
     document = load_document(path)
     if output.as_json or style is None:
         output.document(document)
@@ -54,22 +69,55 @@ def show(
         output.text(render(document, style).rstrip("\n"))
 
 
-def _explain(plan: Plan, profile_path: Path | None, output: Output) -> None:
-    """The plan's cuts, which only its profile can explain."""
+_NOT_KEPT = "the plan's profile is not kept on this machine"
+
+
+def _graph(document: Document, path: Path, profile_path: Path | None, form: str) -> str:
+    """The graph of a plan or a profile; another document has none."""
+    from partkit.data.plan import Plan
+    from partkit.data.profile import Profile
+    from partkit.reports.graph import render_graph
+
+    if isinstance(document, Profile):
+        return render_graph(document, None, form)
+    if not isinstance(document, Plan):
+        raise UsageError(f"{path} has no graph to show as {form}", hint="name a plan or a profile")
+    profile = _profile(document, profile_path)
+    if profile is None:
+        raise UsageError(f"{path} cannot be shown as {form}: {_NOT_KEPT}", hint=_way_to_profile(document))
+    known = {node.name for node in profile.nodes}
+    unknown = [name for name in document.stage_by_node if name not in known]
+    if unknown:
+        raise UsageError(
+            f"{len(unknown)} nodes of {path} are not in the profile, the first being {unknown[0]!r}",
+            hint=_way_to_profile(document),
+        )
+    return render_graph(profile, document, form)
+
+
+def _profile(plan: Plan, profile_path: Path | None) -> Profile | None:
+    """The profile named, else the plan's own if this machine keeps it."""
     from partkit.data.cache import find_profile
     from partkit.data.profile import Profile
+
+    return find_profile(plan.profile_sha256) if profile_path is None else Profile.load(profile_path)
+
+
+def _way_to_profile(plan: Plan) -> str:
+    way = "name it with --profile FILE"
+    return way if plan.model.is_graph else f"{way}, or measure one with 'partkit profile {plan.model.source} -o FILE'"
+
+
+def _explain(plan: Plan, profile_path: Path | None, output: Output) -> None:
+    """The plan's cuts, which only its profile can explain."""
     from partkit.planners import explain_cuts
     from partkit.reports.sheets.cuts import cuts_sheet
 
     if len(plan.stages) == 1:
         return
-    profile = find_profile(plan.profile_sha256) if profile_path is None else Profile.load(profile_path)
+    profile = _profile(plan, profile_path)
     if profile is None:
-        source = plan.model.source
-        way = "name it with --profile FILE"
-        if not plan.model.is_graph:
-            way += f", or measure one with 'partkit profile {source} -o FILE'"
-        output.note(f"the cuts are not explained: the plan's profile is not kept on this machine; {way}")
+        output.note(f"the cuts are not explained: {_NOT_KEPT}; {_way_to_profile(plan)}")
         return
     output.text("")
     output.sheet(cuts_sheet(explain_cuts(plan, profile)))

@@ -17,6 +17,12 @@ from partkit.data.result import Comparison, RunResult
 _Kind = TypeVar("_Kind", bound=Document)
 
 
+def told_model(model: ModelSpec) -> str:
+    """A model as it computes and what it is fed: figures of models that are told alike may stand side by side."""
+    modes = [mode for mode, is_so in (("tf32", model.tf32), ("compiled", model.compiled)) if is_so]
+    return " ".join((model.source, model.dtype, *modes, *(str(spec) for spec in model.inputs)))
+
+
 @dataclass(frozen=True)
 class Part:
     """A document and the name that the reader knows it by."""
@@ -72,5 +78,5 @@ class Contents:
         found = [part.document.model for part in self.parts if isinstance(part.document, Comparison | Plan | Profile)]
         unique: dict[str, ModelSpec] = {}
         for model in found:
-            unique.setdefault(model.model_dump_json(exclude={"options", "seed"}), model)
+            unique.setdefault(told_model(model), model)
         return list(unique.values())

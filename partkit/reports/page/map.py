@@ -12,7 +12,7 @@ _MAP_DEPTH = 6
 _ROW_PX = 22
 _LABELS_PX = 34
 """Two rows, which cuts take by turns, since neighbours may lie close."""
-_LEAST_WIDTH = 0.0005
+_LEAST_WIDTH = 0.002
 _LEAST_NAMED = 0.012
 
 

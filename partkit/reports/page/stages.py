@@ -10,7 +10,7 @@ from partkit.data.plan import Plan, Stage
 from partkit.data.result import Comparison, RunResult
 from partkit.data.units import format_bytes, format_seconds
 from partkit.reports.page.charts import chip, segments, stage_class
-from partkit.reports.page.contents import Contents
+from partkit.reports.page.contents import Contents, told_model
 from partkit.reports.page.html import Html, Section, element, joined, section, wide
 
 _SAME_FIGURE = 1e-3
@@ -90,7 +90,7 @@ def _is_of(plan: Plan, result: RunResult) -> bool:
 
 def _busy(plan: Plan, comparison: Comparison) -> Iterator[tuple[str, tuple[float, ...], float]]:
     """Executor, busy shares by stage and seconds per item, of pipelines of the plan's model, a rank a stage."""
-    alike = comparison.model.model_dump(exclude={"options"}) == plan.model.model_dump(exclude={"options"})
+    alike = told_model(comparison.model) == told_model(plan.model)
     if not alike or any(len(stage.devices) > 1 for stage in plan.stages):
         return
     for row in comparison.rows:
@@ -116,7 +116,7 @@ def _plan(name: str, plan: Plan, contents: Contents) -> Html:
     if not any(len(each) > 1 for each in turns):
         missing = element(
             "p",
-            "Nothing measured of these stages is among the files: 'partkit run PLAN --json > run.json' gives it.",
+            "Nothing measured of these stages is among the files: 'partkit run PLAN -o run.json' gives it.",
             class_="note",
         )
     return joined(element("h3", name), _flow(plan, labels), _table(name, rows), missing)

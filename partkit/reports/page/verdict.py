@@ -5,7 +5,7 @@ from __future__ import annotations
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
 from partkit.data.result import Comparison, RunResult
-from partkit.reports.page.contents import Contents
+from partkit.reports.page.contents import Contents, told_model
 from partkit.reports.page.html import Html, element, joined, paragraphs
 from partkit.reports.sheets import sheet_of
 
@@ -29,7 +29,7 @@ def _mixed(contents: Contents) -> Html | None:
     models = contents.models
     if len(models) < 2:
         return None
-    told = ", ".join(" ".join((model.source, model.dtype, *(str(spec) for spec in model.inputs))) for model in models)
+    told = ", ".join(told_model(model) for model in models)
     return _card(
         "warn",
         "Several models",
