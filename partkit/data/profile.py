@@ -14,6 +14,10 @@ INPUT_OP = "input"
 OUTPUT_OP = "output"
 
 
+_YOUNG = ("repeatable", "view_of", "workspace_bytes", "dynamic", "smallest", "tf32", "compiled", "examples_only")
+"""Fields that the first version of the format had not: unset, they change no digest."""
+
+
 class Node(Record):
     """One operation of the graph.
 
@@ -102,12 +106,9 @@ class Profile(Document):
         """Digest of everything but provenance; fields younger than the first version count where they are set."""
         data = self.to_data()
         del data["provenance"]
-        for node in data["nodes"]:
-            if not node["repeatable"]:
-                del node["repeatable"]
-        young = [*data["model"]["inputs"], data["model"]]
+        young = [*data["nodes"], *data["model"]["inputs"], data["model"], data["calibration"]]
         for each in young:
-            for name in ("dynamic", "smallest", "tf32", "compiled", "examples_only"):
+            for name in _YOUNG:
                 if name in each and not each[name]:
                     del each[name]
         return digest(data)
