@@ -113,7 +113,7 @@ def table_html(table: Table, caption: str, *, sortable: bool = False) -> Html:
 
 def wide(content: Html, *, label: str) -> Html:
     """What may be wider than the page scrolls in a region that the keyboard reaches."""
-    return element("div", content, class_="wide", role="region", aria_label=label, tabindex=0)
+    return element("div", content, class_="wide", role="group", aria_label=label, tabindex=0)
 
 
 def _cell(cell: Cell, numeric: str | None, *, is_head: bool) -> Html:

@@ -28,7 +28,7 @@ def map_html(whole: Box, drawn: Drawn) -> Html | None:
     svg = element("svg", *shapes, width="100%", height=height, role="img", aria_label=label)
     caption = element("figcaption", f"{label}. The boxes below say the same in words.")
     return element(
-        "figure", element("div", svg, class_="wide map", tabindex="0", role="region", aria_label=label), caption
+        "figure", element("div", svg, class_="wide map", tabindex="0", role="group", aria_label=label), caption
     )
 
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ const free = [...document.querySelectorAll("body *")].filter((each) => !each.clo
 const isTooWide = (each) => each.getBoundingClientRect().right > innerWidth + 1;
 say.tooWide = free.filter(isTooWide).map((each) => each.outerHTML.slice(0, 80));
 document.title = "probed";
-document.body.dataset.said = JSON.stringify(say);
+top.document.body.dataset.said = JSON.stringify(say);
 """
 
 
@@ -76,18 +77,22 @@ def opened(page: str, folder: Path, *options: str) -> tuple[str, list[str]]:
     return told.stdout, [line for line in told.stderr.splitlines() if "CONSOLE" in line]
 
 
-def probed(page: str, folder: Path, *options: str) -> dict[str, object]:
-    """What the probe saw in a copy of the page whose policy lets it run."""
+def probed(page: str, folder: Path, *options: str, width: int) -> dict[str, object]:
+    """What the probe saw in a copy of the page whose policy lets it run, in a frame as narrow as no window may be."""
     free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    dom, console = opened(free.replace("</body>", f"<script>{PROBE}</script></body>"), folder, *options)
+    copy = escape(free.replace("</body>", f"<script>{PROBE}</script></body>"))
+    frame = f'<iframe srcdoc="{copy}" width="{width}" height="800" style="border:0"></iframe>'
+    outer = f'<!DOCTYPE html><html style="color-scheme:light dark"><body>{frame}</body></html>'
+    dom, console = opened(outer, folder, *options)
     assert console == []
     (said,) = re.findall(r'data-said="([^"]*)"', dom)
-    return json.loads(said.replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    found: dict[str, object] = json.loads(unescape(said))
+    return found
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> dict[str, object]:
-    return probed(page_html(whole()), tmp_path_factory.mktemp("browser"), "--window-size=1280,1000")
+    return probed(page_html(whole()), tmp_path_factory.mktemp("browser"), width=1280)
 
 
 def test_the_page_as_written_runs_its_script_and_nothing_is_complained_of(tmp_path):
@@ -129,6 +134,6 @@ def test_nothing_is_fetched_and_nothing_is_wider_than_the_page(seen):
 def test_a_narrow_and_dark_page_of_bert_s_size_overflows_nowhere_either(tmp_path, seen):
     profile, plan = layered(12, 23)
     page = page_html(contents(COMPARISON, RUN, plan, profile))
-    narrow = probed(page, tmp_path, "--window-size=360,800", "--blink-settings=preferredColorScheme=0")
+    narrow = probed(page, tmp_path, "--blink-settings=preferredColorScheme=0", width=360)
     assert (narrow["width"], narrow["tooWide"]) == (360, [])
     assert (seen["page"], narrow["page"]) == ("rgb(255, 255, 255)", "rgb(20, 23, 28)")
