@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sympy
 import torch
+from torch._export.serde import serialize
 from torch.export.graph_signature import ConstantArgument, OutputKind, OutputSpec, TensorArgument
 from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import ValueRanges
@@ -33,7 +36,8 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     """
     extra = {STRUCTURE_FILE: ""}
     try:
-        exported = torch.export.load(file, extra_files=extra)
+        with _texts_among_outputs():
+            exported = torch.export.load(file, extra_files=extra)
     except Exception as error:  # damage shows itself anywhere in torch's reader
         raise FormatError(
             f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {error}",
@@ -56,6 +60,22 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     return LoadedModel(
         spec.model_copy(update=changes), None, tuple(args), dict(kwargs), ModuleWeights(tensors), exported, lost
     )
+
+
+@contextlib.contextmanager
+def _texts_among_outputs() -> Iterator[None]:
+    """Have torch's reader take a text among a program's outputs, which its own writer writes and it refuses."""
+    owner = serialize.GraphModuleDeserializer
+    refusing = owner.deserialize_graph_output
+
+    def read(self: Any, output: Any) -> Any:
+        return output.as_string if output.type == "as_string" else refusing(self, output)
+
+    owner.deserialize_graph_output = read  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        owner.deserialize_graph_output = refusing  # type: ignore[method-assign]
 
 
 def _restore_outputs(exported: torch.export.ExportedProgram, name: str, text: str) -> LostStructure | None:

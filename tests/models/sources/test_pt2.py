@@ -8,11 +8,14 @@ import zipfile
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from partkit.errors import FormatError, UsageError
+from partkit.models.capture import capture
 from partkit.models.inputs import split_arguments, synthetic_inputs
 from partkit.models.sources import load_model, parse_model
 from partkit.models.sources.archive_program import _is_expression
+from tests.split_run import reference, run_split, same_bits
 
 TENSOR_META = {
     "dtype": 7,
@@ -58,6 +61,29 @@ def test_a_saved_program_keeps_its_weights_inputs_and_results(saved):
     args, kwargs = split_arguments(loaded, synthetic_inputs(loaded.spec, 1))
     assert kwargs == {"flag": False}
     assert loaded.materialise()(*args, **kwargs).shape == (2, 4)
+
+
+class Tells(nn.Module):
+    """Returns texts beside its tensors: one is the name of an operation, one would end a line of code."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x, mode):
+        return {"y": self.linear(x).relu(), "kind": "linear", "mode": mode, "rest": ["a'b\n", (x, 3, None, 0.5)]}
+
+
+def test_a_saved_program_may_return_texts(tmp_path):
+    module, call = Tells().eval(), (torch.randn(2, 4), "relu")
+    torch.export.save(torch.export.export(module, call), tmp_path / "tells.pt2")
+    loaded = load_model(parse_model(f"pt2:{tmp_path / 'tells.pt2'}"))
+    captured = capture(loaded)
+    expected = pytree.tree_leaves(module(*call))
+    assert captured.out_spec == pytree.tree_structure(module(*call))
+    assert same_bits(reference(loaded), expected)
+    placed = captured.placed
+    assert same_bits(run_split(loaded, captured, {name: int(name != placed[0]) for name in placed}, 2), expected)
 
 
 def test_options_that_cannot_change_a_saved_program_are_refused(saved):
