@@ -27,7 +27,7 @@ from partkit.models.sources.loaded import LoadedModel
 from partkit.planners import PlanRequest, make_plan
 from partkit.profilers.measured import whole_cpu_s, whole_cuda_s
 from partkit.profilers.on_device import profile_on
-from partkit.stages.cut import cut_plan
+from partkit.stages.cut import Computed, cut_plan
 from partkit.stages.materialise import materialise
 
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -122,7 +122,7 @@ def run_stages(
         with torch.inference_mode():
             given = dict(zip(stage.gives, module(*inputs), strict=True))
         values |= given
-        leaves += [given[leaf] for leaf in stage.leaves or () if isinstance(leaf, str) and leaf in given]
+        leaves += [given[leaf.name] for leaf in stage.leaves or () if isinstance(leaf, Computed)]
         seconds.append(whole_cuda_s(module, inputs) if device.type == "cuda" else whole_cpu_s(module, inputs))
     return tuple(seconds), leaves
 
