@@ -21,7 +21,13 @@ from torch.utils import _pytree as pytree
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
 from partkit.models.capture.export import export_program
-from partkit.models.refusals import refuse_for_archive, refuse_layouts, refuse_module, refuse_objects
+from partkit.models.refusals import (
+    refuse_for_archive,
+    refuse_layouts,
+    refuse_module,
+    refuse_objects,
+    refuse_own_classes,
+)
 from partkit.models.sources import parse_model
 from partkit.models.sources.base import require_dynamic
 from partkit.models.sources.default_inputs import mark_dynamic
@@ -57,6 +63,7 @@ def archive_module(
     register_classes((args, dict(kwargs)), f"the {name} is fed")
     for leaf in pytree.tree_leaves((args, dict(kwargs))):
         refuse_unlaid("an example input", leaf)
+        refuse_own_classes("an example input", leaf)
     own_args, own_kwargs = with_own_tensors((args, dict(kwargs)))
     spec = _with_inputs(ModelSpec(source=f"the {name}"), module, own_args, own_kwargs, dynamic)
     program = export_program(LoadedModel(spec, module, own_args, own_kwargs, ModuleWeights(tensors)))

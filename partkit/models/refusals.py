@@ -10,8 +10,10 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import CustomObjArgument
 from torch.nn.parameter import is_lazy
 
-from partkit.errors import CaptureError
+from partkit.errors import CaptureError, UsageError
 from partkit.models.weights import named_tensors
+
+_PLAIN = (torch.Tensor, nn.Parameter, nn.Buffer)
 
 Found = tuple[str, str]
 """What is in the way, and what to do."""
@@ -20,7 +22,7 @@ Found = tuple[str, str]
 def refuse_module(source: str, module: nn.Module) -> None:
     """Raise :class:`CaptureError` for the first part of a module that torch.export cannot see into."""
     for path, part in module.named_modules():
-        for look in (_scripted, _packed, _hidden):
+        for look in (_scripted, _packed, _simulated, _hidden):
             found = look(path, part)
             if found is not None:
                 _refuse(source, *found)
@@ -48,10 +50,28 @@ def refuse_for_archive(source: str, program: ExportedProgram) -> None:
         if tensor.layout != torch.strided:
             layout = str(tensor.layout).removeprefix("torch.")
             _refuse(source, f"its tensor {name!r} is {layout}, which no saved program holds", "use its to_dense()")
+        if type(tensor) not in _PLAIN:
+            what = f"its tensor {name!r} is of class {type(tensor).__name__}, which no saved program holds"
+            _refuse(source, what, f"replace it by its {_plain_form(tensor)}")
         first = name.partition(".")[0]
         if hasattr(fx.GraphModule, first):
             what = f"{first!r} is the name of an attribute of torch's graphs, which hides it there"
             _refuse(source, what, "rename it")
+
+
+def refuse_own_classes(what: str, leaf: object) -> None:
+    """Raise :class:`UsageError` for an example input of a tensor class of its own, which no saved program holds."""
+    if isinstance(leaf, torch.Tensor) and type(leaf) not in _PLAIN:
+        raise UsageError(
+            f"{what} is of class {type(leaf).__name__}, which no saved program holds",
+            hint=f"feed its {_plain_form(leaf)}",
+        )
+
+
+def _plain_form(tensor: torch.Tensor) -> str:
+    """What makes a plain tensor of one of another class."""
+    is_wrapper = hasattr(tensor, "__tensor_flatten__")  # its own memory holds no values
+    return "dequantize()" if is_wrapper else "as_subclass(torch.Tensor)"
 
 
 def refuse_objects(source: str, program: ExportedProgram) -> None:
@@ -118,6 +138,14 @@ def _packed(path: str, part: nn.Module) -> Found | None:
     owner = path.removesuffix("._packed_params")
     return f"{_named(owner)} is quantised, its weights packed for CPU kernels and no tensors", (
         "use the module from before torch.ao.quantization, or quantise with torchao"
+    )
+
+
+def _simulated(path: str, part: nn.Module) -> Found | None:
+    if all(base.__name__ != "FakeQuantizeBase" for base in type(part).__mro__):  # importing it takes long
+        return None
+    return f"{_named(path)} is a {type(part).__name__}, which switches itself on and off by its data", (
+        "take it out (torch.nn.Identity() in its place), or quantise with torchao"
     )
 
 

@@ -69,6 +69,10 @@ class Holding(nn.Module):
         return hidden * held.float()
 
 
+class OwnTensor(torch.Tensor):
+    """A tensor class of the user's own, as libraries of quantised or annotated tensors have."""
+
+
 class Doubled(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
@@ -205,6 +209,26 @@ REFUSED: list[tuple[str, Callable[[], Made], tuple[str, ...], str]] = [
     ),
     ("quantised", lambda: single(quantised()), BOTH, f"{CANNOT}: its module 'first' {PACKED}; {UNPACK}"),
     (
+        "fake_quantised",
+        lambda: single(nn.Sequential(nn.Linear(6, 6), torch.ao.quantization.FakeQuantize())),
+        BOTH,
+        f"{CANNOT}: its module '1' is a FakeQuantize, which switches itself on and off by its data; take it out "
+        "(torch.nn.Identity() in its place), or quantise with torchao; {without}",
+    ),
+    (
+        "own_class_of_weight",
+        lambda: single(Holding(torch.ones(6).as_subclass(OwnTensor), kind="parameter")),
+        LIVE,
+        f"{CANNOT}: its tensor 'held' is of class OwnTensor, which no saved program holds; replace it by its "
+        "as_subclass(torch.Tensor); {without}",
+    ),
+    (
+        "own_class_of_input",
+        lambda: single(Net(), matrix().as_subclass(OwnTensor)),
+        LIVE,
+        "an example input is of class OwnTensor, which no saved program holds; feed its as_subclass(torch.Tensor)",
+    ),
+    (
         "named_half",
         lambda: single(Named("half")),
         BOTH,
@@ -294,6 +318,9 @@ def test_it_works_bit_for_bit(name: str, way: str, tmp_path: Path, monkeypatch: 
         pytest.param(lambda: single(nn.Sequential(nn.LazyLinear(3), nn.ReLU(), nn.LazyLinear(2))), "py", id="lazy"),
         pytest.param(lambda: single(Holding(torch.eye(6).to_sparse())), "py", id="sparse_buffer"),
         pytest.param(lambda: single(Named("code")), "py", id="named_code"),
+        pytest.param(
+            lambda: single(Holding(torch.ones(6).as_subclass(OwnTensor), kind="parameter")), "py", id="own_class"
+        ),
         pytest.param(
             lambda: single(torch.export.export(Net().eval(), (matrix(),)).module()), "py", id="exported_module"
         ),
