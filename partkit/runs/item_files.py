@@ -29,8 +29,10 @@ from partkit.ranks.run_options import RunOptions
 from partkit.runs.item_shapes import ItemShapes, item_shapes
 from partkit.runs.open_pipeline import Pipeline, open_pipeline
 from partkit.runs.statistics import percentile
-from partkit.stages.cut import Computed
 from partkit.transport.item_form import ItemForm
+
+_TELL_EVERY_S = 0.05
+"""Between two tellings of progress: to draw each of thousands of items a second would hold them up."""
 
 _STORED_NAME = {name: stored for stored, name in TORCH_NAME_BY_DTYPE.items()}
 
@@ -106,14 +108,16 @@ def map_file(
     """
     form, tell = pipeline.form, progress or silent
     shapes = item_shapes(inputs, form.model, sizes or {})
-    seen = Mapped(shapes, [], [])
+    seen, told_at = Mapped(shapes, [], []), 0.0
     tell("Running items", 0, shapes.count)
     with _OutputFile.create(outputs, form, shapes) as file:
         items = _entering(_items(inputs, form, shapes.count), seen.entered_at)
         for done, result in enumerate(pipeline.map_flat(items), start=1):
             seen.finished_at.append(time.perf_counter())
             file.write(done - 1, result)
-            tell("Running items", done, shapes.count)
+            if seen.finished_at[-1] - told_at > _TELL_EVERY_S or done == shapes.count:
+                told_at = seen.finished_at[-1]
+                tell("Running items", done, shapes.count)
     return seen
 
 
@@ -169,8 +173,7 @@ class _OutputFile:
 
     def write(self, item: int, result: list[Any]) -> None:
         """Put one item's flat outputs in their place."""
-        pairs = zip(self._form.leaves, result, strict=True)
-        leaves = {leaf.name: value for leaf, value in pairs if isinstance(leaf, Computed)}
+        leaves = self._form.by_value(result)
         for value in self._outputs:
             data = leaves[value.name].contiguous().reshape(math.prod(value.shape)).view(torch.uint8)
             self._file.seek(self._data_start + self._starts[value.name] + item * value.num_bytes)

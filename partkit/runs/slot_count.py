@@ -39,7 +39,7 @@ def choose_slots(
     Bounded by memory: at most 512 MiB and half of what is free in ``folder`` for all slots, though never fewer than
     ``fewest``. As many outputs again may be lent to the program; of them rather than of items in flight is there want.
     """
-    room = min(_MOST_BYTES, disk_usage(folder).free // 2)
+    room = min(_MOST_BYTES, _free_bytes(folder) // 2)
     per_item, per_output = slot_bytes(inputs), slot_bytes(outputs)
     in_flight = asked
     if in_flight is None:
@@ -47,3 +47,7 @@ def choose_slots(
         in_flight = max(fewest, min(hiding, _MOST, room // (per_item + 2 * per_output)))
     lent = (room - in_flight * (per_item + per_output)) // per_output
     return SlotCounts(in_flight, max(1, min(in_flight + 1, lent)))
+
+
+def _free_bytes(folder: Path) -> int:
+    return disk_usage(folder).free

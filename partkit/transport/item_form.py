@@ -131,6 +131,13 @@ class ItemForm:
             return [tensors[value] for value in self.wanted.values()]
         return [tensors[leaf.name] if isinstance(leaf, Computed) else leaf for leaf in self.leaves]
 
+    def by_value(self, flat: Sequence[Any]) -> dict[str, torch.Tensor]:
+        """What :meth:`flat` gave, by value name, without constants."""
+        if self.wanted:
+            return dict(zip(self.wanted.values(), flat, strict=True))
+        pairs = zip(self.leaves, flat, strict=True)
+        return {leaf.name: value for leaf, value in pairs if isinstance(leaf, Computed)}
+
     def _chosen(self, wanted: Sequence[str]) -> dict[str, str]:
         """The values of the names. Raises :class:`UsageError` where the model has no such output."""
         value_by_name = {name: value for value, name in self.output_names().items()}
