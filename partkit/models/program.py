@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from partkit.models.sources.meta_build import move_to_meta
+
 aten = torch.ops.aten
 
 _RESHAPED = {aten.view.default, aten._unsafe_view.default, aten._reshape_alias.default, aten.view_copy.default}
@@ -28,8 +30,8 @@ def on_device(device: torch.device, arguments: Any) -> Any:
 
 
 def program_module(exported: torch.export.ExportedProgram) -> nn.Module:
-    """The program's module with tensors of its own, which relies on no memory order."""
-    module = _own_tensors(exported.module(check_guards=False))
+    """The program's module, its parameters on meta and buffers of its own, which relies on no memory order."""
+    module = _own_tensors(move_to_meta(exported.module(check_guards=False)))
     for part in module.modules():
         if isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:

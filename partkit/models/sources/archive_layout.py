@@ -48,7 +48,7 @@ def read_members(
                 f"{where} holds {name!r} compressed, which torch.export.save doesn't do: it could unpack to any size",
                 hint="save the program again with torch.export.save",
             )
-        places.append((name, info.file_size, _data_offset(file, info)))
+        places.append((name, info.file_size, data_offset(file, info)))
     _refuse_overlaps(where, places)
     if sorted(places) != sorted(_seen_by_torch(file, where)):
         raise FormatError(f"{where} is ambiguous: torch and Python find different members in it")
@@ -57,7 +57,7 @@ def read_members(
 
 def read_member(file: IO[bytes], info: zipfile.ZipInfo) -> bytes:
     """The bytes of a member that :func:`read_members` has checked."""
-    file.seek(_data_offset(file, info))
+    file.seek(data_offset(file, info))
     content = file.read(info.file_size)
     file.seek(0)
     return content
@@ -87,7 +87,8 @@ def _seen_by_torch(file: IO[bytes], where: str) -> list[tuple[str, int, int]]:
         file.seek(0)
 
 
-def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+def data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin in the file."""
     file.seek(info.header_offset)
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size:

@@ -17,6 +17,7 @@ from torch.utils._sympy.value_ranges import ValueRanges
 
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import FormatError, UsageError
+from partkit.models.sources.archive_tensors import map_tensors, without_tensors
 from partkit.models.sources.base import asked_dtype, named_dimensions
 from partkit.models.sources.casting import PRECISIONS, precision_of
 from partkit.models.sources.loaded import LoadedModel
@@ -37,7 +38,8 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
     extra = {STRUCTURE_FILE: ""}
     try:
         with _texts_among_outputs():
-            exported = torch.export.load(file, extra_files=extra)
+            exported = torch.export.load(without_tensors(file), extra_files=extra)
+        map_tensors(exported, file)
     except Exception as error:  # damage shows itself anywhere in torch's reader
         raise FormatError(
             f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {error}",
