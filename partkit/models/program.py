@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from partkit.models.sources.meta_build import move_to_meta
-
 aten = torch.ops.aten
 
 _RESHAPED = {aten.view.default, aten._unsafe_view.default, aten._reshape_alias.default, aten.view_copy.default}
@@ -29,9 +27,9 @@ def on_device(device: torch.device, arguments: Any) -> Any:
     return fx.node.map_aggregate(arguments, lambda leaf: device if isinstance(leaf, torch.device) else leaf)
 
 
-def program_module(exported: torch.export.ExportedProgram) -> nn.Module:
-    """The program's module, its parameters on meta and buffers of its own, which relies on no memory order."""
-    module = _own_tensors(move_to_meta(exported.module(check_guards=False)))
+def program_module(module: nn.Module) -> nn.Module:
+    """The module of a program with tensors of its own, in place, which relies on no memory order."""
+    _own_tensors(module)
     for part in module.modules():
         if isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:

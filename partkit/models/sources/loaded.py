@@ -12,6 +12,7 @@ from torch import nn
 
 from partkit.data.model import ModelSpec
 from partkit.models.program import move_program, program_module
+from partkit.models.sources.meta_build import move_to_meta
 from partkit.models.structures import LostStructure
 from partkit.models.weights import WeightSource, canonical_names, parameter_slots
 
@@ -58,7 +59,7 @@ class LoadedModel:
         """The unsplit module, a copy of its own, without the weights that a source reads by name: they are on meta."""
         if self.module is None:
             assert self.exported is not None
-            return program_module(self.exported)
+            return program_module(move_to_meta(self.exported.module(check_guards=False)))
         module = self.module if self.make_anew is None else self.make_anew()
         return copy.deepcopy(module) if module is self.module else module
 
