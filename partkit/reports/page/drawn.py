@@ -45,7 +45,12 @@ def cut_texts(plan: Plan | None, cuts: Sequence[CutExplanation]) -> dict[int, st
     explained = {cut.before: cut for cut in cuts}
     texts = {}
     for before in range(len(plan.stages) - 1):
-        sends = [send for stage in plan.stages[: before + 1] for send in stage.sends if send.to > before]
+        sends = [
+            send
+            for stage in plan.stages
+            for send in stage.sends
+            if min(stage.index, send.to) <= before < max(stage.index, send.to)
+        ]
         names = list(dict.fromkeys(value for send in sends for value in send.values))
         size = explained[before].bytes if before in explained else sum(send.bytes for send in sends)
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

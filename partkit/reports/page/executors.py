@@ -78,7 +78,7 @@ def _comparison(name: str, comparison: Comparison) -> Html:
 
 def _rate(row: Row, most: float) -> Html:
     if row.samples_per_s is None:
-        return _row(row.executor, "–", row.status, element("span", row.status, class_="status"))
+        return _row(row.executor, "–", "–", element("span", row.status, class_="status"))
     rate = format_rate(row.samples_per_s)
     interval = " to ".join(format_rate(end) for end in row.ci95 or ()) or "–"
     wrong = row.status == "invalid"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from partkit.data.explanation import CutExplanation
 from partkit.data.plan import Plan
@@ -15,7 +15,7 @@ from partkit.reports.page.map import map_html
 from partkit.reports.page.tree import Box, module_tree, num_boxes, runs_of_alike
 
 MAX_DRAWN_NODES = 1500
-"""With more nodes only the first of alike layers is drawn with what is in it, and modules stand for their nodes."""
+"""With more, modules stand for their nodes, and few of the layers that are alike show what is in them."""
 MAX_DRAWN_BOXES = 2000
 
 
@@ -33,14 +33,14 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
         most_node_s=max(node.time_s for node in whole.nodes),
         most_bytes=max(node.output_bytes for node in whole.nodes),
         with_nodes=with_nodes,
-        max_depth=_depth_within(whole, MAX_DRAWN_BOXES),
+        max_depth=_depth_within(whole, stage_by_node, with_nodes=with_nodes),
     )
     count = f"{format_count(len(whole.nodes))} operations in {format_count(num_boxes(whole) - 1)} modules"
     said = [f"{count}, {format_seconds(whole.time_s)} in all; times are {profile.method}."]
     if not with_nodes:
         said.append(
-            f"Of so many only modules are drawn, of layers that are alike the inside of the first, "
-            f"and nothing deeper than {drawn.max_depth} levels."
+            "Of so many only modules are drawn; of layers that are alike the inside of the first and of those that a "
+            f"cut goes through; and nothing deeper than {drawn.max_depth} levels."
         )
     seen = CutsReached()
     return joined(
@@ -52,14 +52,21 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
     )
 
 
-def _depth_within(box: Box, budget: int) -> int:
-    """Levels of modules that hold no more than ``budget`` boxes, at least one."""
-    level, depth, count = box.boxes, 0, 0
-    while level and (count + len(level) <= budget or depth == 0):
-        count += len(level)
+def _depth_within(whole: Box, stage_by_node: Mapping[str, int], *, with_nodes: bool) -> int:
+    """Levels of modules that are drawn with no more than :data:`MAX_DRAWN_BOXES` boxes, at least one."""
+    opened, depth, count = [whole], 0, 0
+    while True:
+        runs = [run for box in opened for run in runs_of_alike(box.content) if not isinstance(run, Node)]
+        count += sum(len(run) for run in runs)
+        if not runs or (count > MAX_DRAWN_BOXES and depth > 0):
+            return max(depth, 1)
         depth += 1
-        level = [inner for each in level for inner in each.boxes]
-    return max(depth, 1)
+        opened = [box for run in runs for box in run if with_nodes or _shows_inside(box, run, stage_by_node)]
+
+
+def _shows_inside(box: Box, run: Sequence[Box], stage_by_node: Mapping[str, int]) -> bool:
+    """Of modules that are alike one is enough, and those that a cut goes through."""
+    return box is run[0] or len(box.stages(stage_by_node)) > 1
 
 
 def _legend(plan: Plan | None) -> Html | None:
@@ -116,7 +123,10 @@ def _alike(boxes: Sequence[Box], drawn: Drawn, cuts: CutsReached, depth: int) ->
     first, last = boxes[0], boxes[-1]
     joint = Box(first.path, f"{first.name}–{last.name}", list(boxes))
     crossed = _cuts_before(joint, drawn, cuts)
-    inside = [_box(box, drawn, cuts, depth, inside=drawn.with_nodes or place == 0) for place, box in enumerate(boxes)]
+    inside = []
+    for box in boxes:
+        shows = drawn.with_nodes or _shows_inside(box, boxes, drawn.stage_by_node)
+        inside.append(_box(box, drawn, cuts, depth, inside=shows))
     extra = element("span", f"{len(boxes)} alike", class_="alike")
     return joined(
         crossed, _folded_box(joint, extra, drawn, joined(*inside), is_open=_is_open(joint, drawn, depth <= 3))

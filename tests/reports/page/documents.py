@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from partkit.data.plan import Plan
 from partkit.data.profile import Node, Profile
 from partkit.data.result import Comparison, RunResult
 from partkit.planners import explain_cuts
+from partkit.reports.page import page_html
 from partkit.reports.page.contents import Contents, Part
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -65,16 +67,24 @@ def _spoilt(value: object, key: str) -> object:
     return f"{HOSTILE}{value}.{HOSTILE}" if isinstance(value, str) and not is_kept else value
 
 
+@functools.cache
+def large() -> tuple[Plan, str]:
+    """A plan of 20,000 nodes and its page, on which its cuts are not explained."""
+    profile, plan = layered(400, 50)
+    parts = [Part("plan.json", plan), Part("profile.json", profile)]
+    return plan, page_html(Contents(parts, {}, {plan.profile_sha256: profile}))
+
+
 def layered(num_layers: int, nodes_per_layer: int) -> tuple[Profile, Plan]:
     """A chain of alike layers of four modules each, in four stages of equal lengths."""
     names = [(layer, place) for layer in range(num_layers) for place in range(nodes_per_layer)]
     nodes = tuple(
         Node(
             name=f"linear_{layer}_{place}",
-            module=f"bert.encoder.layer.{layer}.part_{place % 4}",
+            module=f"bert.encoder.layer.{layer}.part_{4 * place // nodes_per_layer}",
             op="aten.linear.default",
             time_s=1.23456e-5,
-            parameters=(f"bert.encoder.layer.{layer}.part_{place % 4}.weight{place}",),
+            parameters=(f"bert.encoder.layer.{layer}.weight{place}",),
             param_bytes=2362368,
             output_bytes=393216,
         )
@@ -83,7 +93,7 @@ def layered(num_layers: int, nodes_per_layer: int) -> tuple[Profile, Plan]:
     edges = tuple((before.name, after.name) for before, after in itertools.pairwise(nodes))
     profile = Profile(model=PROFILE.model, device=PROFILE.device, method="measured", nodes=nodes, edges=edges)
     data = PLAN.to_data()
-    quarter = -(-len(nodes) // 4)
+    quarter = len(nodes) // 4 + 7  # so that cuts lie within layers
     ends = [nodes[start : start + quarter] for start in range(0, len(nodes), quarter)]
     data["cluster"] |= {"devices": data["cluster"]["devices"] * 2, "links": []}
     data["stages"] = [

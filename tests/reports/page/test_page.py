@@ -10,7 +10,7 @@ from partkit.data.cluster import Cluster
 from partkit.data.result import Comparison, Row
 from partkit.reports.page import page_html
 
-from .documents import COMPARISON, GOLDEN, HOSTILE, PLAN, PROFILE, RUN, contents, hostile, layered, whole
+from .documents import COMPARISON, GOLDEN, HOSTILE, PLAN, PROFILE, RUN, contents, hostile, large, layered, whole
 from .reading import Reader
 
 PAGE = page_html(whole())
@@ -143,6 +143,11 @@ def test_the_cuts_are_told_with_their_bytes_and_what_moving_them_would_do() -> N
     assert "290 µs, -28.7% (gelu)239 µs, -41.2% (linear_1)" in text
 
 
+def test_an_executor_without_figures_has_its_status_for_a_bar() -> None:
+    row = next(each.text for each in READ.find("tr") if each.text.startswith("deepspeed"))
+    assert row == "deepspeed––unsupported"
+
+
 def test_a_plan_whose_profile_is_not_here_says_how_to_get_it() -> None:
     read = Reader(page_html(contents(PLAN)))
     assert read.section("model").endswith(
@@ -179,14 +184,13 @@ def test_bert_with_seven_executors_is_under_half_a_megabyte() -> None:
 
 
 def test_twenty_thousand_nodes_are_drawn_as_modules_in_a_page_as_small() -> None:
-    profile, plan = layered(400, 50)
-    page = page_html(contents(plan, profile))
+    plan, page = large()
     read = Reader(page)
     assert read.faults == []
     assert len(page.encode()) < 1_000_000
     assert "Of so many only modules are drawn" in read.section("model")
     assert "400 alike" in read.section("model")
     assert len(read.find("details")) + len(read.find("div", class_="node")) < 2000
-    assert f"too large to embed, with digest {profile.sha256}" in read.section("data")
+    assert f"too large to embed, with digest {plan.profile_sha256}" in read.section("data")
     for cut in range(3):
         assert f"cut {cut} | {cut + 1}: 393 kB cross" in read.section("model")
