@@ -92,3 +92,7 @@ class RefusedByRankError(RankFailedError):
 
 class OutOfMemoryError(RankFailedError):
     """A rank found too little memory on its device, which others may have held."""
+
+
+class CacheWarning(UserWarning):
+    """Something cannot be kept for later commands: all else goes on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from partkit.errors import PartkitError
 
 OK = 0
@@ -13,6 +15,19 @@ RESULT_INVALID = 7
 INTERRUPTED = 130
 READER_GONE = 141
 """128 + SIGPIPE: what a shell reports for any program whose output pipe was closed (``partkit show … | head``)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal other than Ctrl-C's ends the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def name(self) -> str:
+        """The signal's."""
+        return signal.Signals(self.number).name
 
 
 class StdoutLostError(Exception):
@@ -35,6 +50,7 @@ EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (KeyboardInterrupt, INTERRUPTED),
     (OSError, ENVIRONMENT),
     (ModuleNotFoundError, ENVIRONMENT),
+    (MemoryError, ENVIRONMENT),
 )
 """Exit codes of exceptions that are not :class:`PartkitError` (those carry their own); the first match counts."""
 
@@ -43,6 +59,8 @@ def exit_code(error: BaseException) -> int:
     """The exit code for an exception that ended a command."""
     if isinstance(error, PartkitError):
         return error.exit_code
+    if isinstance(error, Interrupted):
+        return 128 + error.number
     if isinstance(error, StdoutLostError):
         return READER_GONE if error.reader_is_gone else ENVIRONMENT
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), FAULT_IN_PARTKIT)
@@ -53,7 +71,9 @@ def message_and_hint(error: BaseException) -> tuple[str, str | None]:
     if isinstance(error, PartkitError):
         return error.message, error.hint
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted", None
+        return f"ended by {error.name}" if isinstance(error, Interrupted) else "interrupted", None
+    if isinstance(error, MemoryError):
+        return "this process ran out of memory", "close other programs, or take a smaller model or file"
     if isinstance(error, StdoutLostError):
         return f"standard output cannot be written: {error.error.strerror}", "send it elsewhere, or make room"
     if isinstance(error, OSError) and error.strerror:

@@ -36,8 +36,9 @@ def run_items(
             hint="leave it out",
         )
     from partkit.ranks.fork_client import prepare
-    from partkit.runs.item_shapes import item_shapes
+    from partkit.runs.item_shapes import item_shapes, require_outputs
 
+    require_outputs(inputs, outputs)
     item_shapes(inputs, plan.model, options.sizes)
     prepare()  # before what takes seconds to import
     from partkit.runs.item_files import run_file

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from partkit.errors import MachineError, PartkitError
+from partkit.ranks.launch import started_by_launcher
 from partkit_cli.commands.compare import compare
 from partkit_cli.commands.help import help_
 from partkit_cli.commands.models import models
@@ -23,6 +24,7 @@ from partkit_cli.commands.validate import validate
 from partkit_cli.failure import StdoutLostError
 from partkit_cli.output import Output
 from partkit_cli.registration import register
+from partkit_cli.signals import ending_in_order
 from partkit_cli.streams import open_closed_streams
 
 
@@ -45,8 +47,8 @@ def _told_as_later() -> Iterator[None]:
     """typer ends both silently, with codes of its own; whatever a command itself raises does not come here."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise typer.Abort from None
+    except KeyboardInterrupt as error:
+        raise typer.Abort from error
     except OSError as error:
         raise StdoutLostError(error) from error
 
@@ -83,20 +85,26 @@ def _partkit(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with ``arguments`` (default: the process's own) and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with ending_in_order(for_good=arguments is None) if not started_by_launcher() else nullcontext():
+        code = _run(given)
+    sys.exit(code)
+
+
+def _run(given: Sequence[str]) -> int:
     output = Output(as_json="--json" in given)
     try:
         if "stdout" in open_closed_streams() and output.as_json:
             raise MachineError(
                 "standard output is closed, and --json prints a document there", hint="send it to a file with > FILE"
             )
-        code = app(args=given, prog_name="partkit", standalone_mode=False)
+        code = app(args=list(given), prog_name="partkit", standalone_mode=False)
     except typer.TyperException as error:
         code = output.usage_error(error)
-    except typer.Abort:
-        code = output.failure(KeyboardInterrupt())
+    except typer.Abort as error:
+        code = output.failure(error.__cause__ or KeyboardInterrupt())
     except (PartkitError, StdoutLostError, KeyboardInterrupt) as error:
         code = output.failure(error)
-    sys.exit(code or 0)
+    return code or 0
 
 
 def _version() -> str:

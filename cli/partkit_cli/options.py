@@ -291,11 +291,13 @@ FORMAT = typer.Option(
 
 
 def _require_regex(option: str, pattern: str) -> None:
+    from partkit.data.reading import shown
+
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise UsageError(
-            f"{option} {pattern!r} is not a regular expression: {error}", hint="escape it, as in 'layer\\.0'"
+            f"{option} {shown(pattern)} is not a regular expression: {error}", hint="escape it, as in 'layer\\.0'"
         ) from None
 
 

@@ -7,14 +7,16 @@ import os
 import shutil
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from partkit.data.printable import escaped_json, lines
+from partkit.errors import CacheWarning
 from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
 from partkit_cli.streams import let_go
 
@@ -116,6 +118,23 @@ class Output:
             print(text, end="", flush=True)
         except OSError as error:
             raise StdoutLostError(error) from error
+
+    @contextmanager
+    def telling_warnings(self) -> Iterator[None]:
+        """Say the library's own warnings as :meth:`warning` does, each once."""
+        told: set[str] = set()
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
+            if not issubclass(category, CacheWarning):
+                others(message, category, *where, **named)
+            elif str(message) not in told:
+                told.add(str(message))
+                self.warning(str(message))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", CacheWarning)
+            others, warnings.showwarning = warnings.showwarning, tell
+            yield
 
     @contextmanager
     def progress(self) -> Iterator[Progress | None]:

@@ -86,7 +86,8 @@ def register(app: typer.Typer, function: Callable[..., int | None]) -> None:
         try:
             _require_places([values[name] for name in written])
             grouped = {name: output if kind is Output else _take(kind, values) for name, kind in groups.items()}
-            code: int | None = function(**values, **grouped)
+            with output.telling_warnings():
+                code: int | None = function(**values, **grouped)
             return code or OK
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where faults become exit codes
             return output.failure(error)

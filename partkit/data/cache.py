@@ -6,16 +6,19 @@ under a request holds the request and its own digest. Whatever else is found the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from partkit.data.document import Document, digest, read_json
+from partkit.data.document import Document, digest
 from partkit.data.profile import Profile
+from partkit.data.reading import read_json
 from partkit.data.writing import write_text_atomically
-from partkit.errors import FormatError
+from partkit.errors import CacheWarning, FormatError
 
 _AnyDocument = TypeVar("_AnyDocument", bound=Document)
 
@@ -42,18 +45,29 @@ def find_kept(document: type[_AnyDocument], request: Mapping[str, Any]) -> _AnyD
         return None
 
 
-def keep(document: Document, request: Mapping[str, Any]) -> Path:
-    """Keep a document for who asks the same again."""
+def keep(document: Document, request: Mapping[str, Any]) -> None:
+    """Keep a document for who asks the same again; warns where that cannot be."""
     data = document.to_data()
     text = json.dumps({"request": request, "sha256": digest(data), "document": data}, indent=2, ensure_ascii=False)
-    cache_folder()
-    return write_text_atomically(_request_path(type(document), request), text + "\n")
+    with _warned():
+        cache_folder()
+        write_text_atomically(_request_path(type(document), request), text + "\n")
 
 
-def keep_profile(profile: Profile) -> Path:
-    """Keep a profile under its digest, which plans name."""
-    cache_folder()
-    return profile.save(_profile_path(profile.sha256))
+def keep_profile(profile: Profile) -> None:
+    """Keep a profile under its digest, which plans name; warns where that cannot be."""
+    with _warned():
+        cache_folder()
+        profile.save(_profile_path(profile.sha256))
+
+
+@contextlib.contextmanager
+def _warned() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        text = f"nothing is kept for later commands: {error.filename}: {error.strerror}"
+        warnings.warn(text, CacheWarning, stacklevel=4)
 
 
 def find_profile(sha256: str) -> Profile | None:

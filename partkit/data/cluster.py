@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from partkit.data.document import Document, Record
+from partkit.data.quantities import BytesPerSecond, Factor, Seconds
 
 
 class Device(Record):
@@ -16,14 +18,14 @@ class Device(Record):
     type: str = "cpu"
     memory_bytes: int | None = Field(default=None, gt=0)
     """None: not limited."""
-    speed: float = Field(default=1.0, gt=0)
+    speed: Factor = Field(default=1.0, gt=0)
 
 
 class Link(Record):
     """Cost of one value between two devices: ``latency_s + bytes / bytes_per_s``."""
 
-    bytes_per_s: float = Field(gt=0)
-    latency_s: float = Field(default=0.0, ge=0)
+    bytes_per_s: BytesPerSecond = Field(gt=0)
+    latency_s: Seconds = Field(default=0.0, ge=0)
 
     def transfer_s(self, num_bytes: float) -> float:
         """Seconds to move one value of ``num_bytes``."""
@@ -40,6 +42,8 @@ class PairLink(Link):
 class Cluster(Document):
     """Devices in the order that stages take them, and what it costs to send between them."""
 
+    most_items: ClassVar[Mapping[str, int]] = {"devices": 10_000, "links": 200_000}
+
     schema_version: Literal[1] = 1
     kind: Literal["cluster"] = "cluster"
     name: str = "unnamed"
@@ -50,7 +54,7 @@ class Cluster(Document):
     """True: a stage's period is max(compute, send, receive); False: their sum."""
     fanout: Literal["each", "once"] = "each"
     """Whether a value costs its sender once for each stage that reads it, or once in all."""
-    shared_cores: float | None = Field(default=None, gt=0)
+    shared_cores: Factor | None = Field(default=None, gt=0)
     """Devices' worth of work that the host can do at once (CPU devices share its cores); None: all of them."""
     citation: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)

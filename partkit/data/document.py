@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, SerializationInfo, 
 from pydantic_core import ErrorDetails
 
 from partkit.data.printable import escaped_json
-from partkit.data.units import significant
+from partkit.data.reading import read_json, shown
+from partkit.data.units import format_count, significant
 from partkit.data.writing import write_text_atomically
 from partkit.errors import FormatError
 
@@ -42,6 +44,9 @@ class Document(Record):
     digits: ClassVar[int] = 6
     """Significant digits that measured and predicted floats are written with."""
 
+    most_items: ClassVar[Mapping[str, int]] = {}
+    """Most items of lists that work grows with, by the list's path; more are refused before they are looked at."""
+
     def to_data(self) -> dict[str, Any]:
         """Plain JSON data in the field order of the format, :data:`Measured` floats rounded."""
         return self.model_dump(mode="json", context={_DIGITS: self.digits if self._is_measured() else None})
@@ -68,6 +73,7 @@ class Document(Record):
         if not isinstance(data, dict):
             raise FormatError(f"{where} holds a JSON {type(data).__name__}, not a {kind} object")
         _check_header(data, kind, where)
+        _check_lengths(data, cls.most_items, where)
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -80,25 +86,6 @@ class Document(Record):
         return cls.from_data(read_json(path), where=str(path))
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """The JSON value in a file; raises :class:`FormatError` with line and column when it is not JSON."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FormatError(f"there is no file {path}", hint="check the path, or make it with 'partkit plan'") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path} cannot be read: {error}") from None
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        ended_early = error.pos >= len(text.rstrip())
-        what = "is cut short" if ended_early and text.strip() else "is not JSON"
-        raise FormatError(
-            f"{path} {what}: {error.msg} at line {error.lineno}, column {error.colno}",
-            hint="make it again with 'partkit plan' or 'partkit profile'",
-        ) from None
-
-
 def digest(data: object) -> str:
     """SHA-256 of JSON data in canonical form, as 64 hexadecimal digits."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -107,10 +94,10 @@ def digest(data: object) -> str:
 
 def _check_header(data: dict[str, Any], kind: str, where: str) -> None:
     if data.get("kind") != kind:
-        raise FormatError(f"{where} is of kind {data.get('kind')!r}, where a {kind!r} is needed")
+        raise FormatError(f"{where} is of kind {shown(data.get('kind'))}, where a {kind!r} is needed")
     version = data.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise FormatError(f"{where} has schema_version {version!r}, which is not a version number")
+        raise FormatError(f"{where} has schema_version {shown(version)}, which is not a version number")
     if version > SCHEMA_VERSION:
         raise FormatError(
             f"{where} has schema_version {version}, and this partkit reads up to {SCHEMA_VERSION}",
@@ -118,10 +105,28 @@ def _check_header(data: dict[str, Any], kind: str, where: str) -> None:
         )
 
 
+def _check_lengths(data: dict[str, Any], most_items: Mapping[str, int], where: str) -> None:
+    for path, most in most_items.items():
+        found: Any = data
+        for name in path.split("."):
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, list) and len(found) > most:
+            raise FormatError(f"{where} has {format_count(len(found))} {path}, and {format_count(most)} is the most")
+
+
+_MOST_FAULTS = 8
+"""Faults of a file that an error names; of more it tells the number."""
+_MOST_WORDS = 300
+"""Characters that it gives to one."""
+
+
 def _all_faults(error: ValidationError, data: dict[str, Any]) -> str:
     faults = error.errors(include_url=False)
-    places = [fault["loc"] for fault in faults]
-    return "; ".join(_told(fault, data) for fault in faults if not _follows(fault, places))
+    inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
+    told = [fault for fault in faults if not (fault["type"] == "too_short" and fault["loc"] in inner)]
+    words = [_told(fault, data) for fault in told[:_MOST_FAULTS]]
+    more = len(told) - len(words)
+    return "; ".join([*words, *([f"and {format_count(more)} more"] if more else [])])
 
 
 def _told(fault: ErrorDetails, data: dict[str, Any]) -> str:
@@ -129,9 +134,13 @@ def _told(fault: ErrorDetails, data: dict[str, Any]) -> str:
     message = fault["msg"].removeprefix("Value error, ")
     value = fault.get("input")
     if message.startswith("Input should") and (value is None or isinstance(value, str | int | float)):
-        message += f", not {value!r}"
+        message += f", not {shown(value)}"
     where = _path(fault["loc"])
-    return f"{where}{_name_at(fault['loc'], data)}: {message}" if where else message
+    return _cut(f"{where}{_name_at(fault['loc'], data)}: {message}" if where else message)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}..."
 
 
 def _name_at(location: tuple[int | str, ...], data: Any) -> str:
@@ -143,15 +152,8 @@ def _name_at(location: tuple[int | str, ...], data: Any) -> str:
         except (KeyError, IndexError, TypeError):
             break
         if isinstance(data, dict) and isinstance(data.get("name"), str):
-            name = f" of {data['name']!r}"
+            name = f" of {shown(data['name'])}"
     return name
-
-
-def _follows(fault: ErrorDetails, places: list[tuple[int | str, ...]]) -> bool:
-    """True for a list that is too short only because its own items are faulty."""
-    place = fault["loc"]
-    inside = any(len(other) > len(place) and other[: len(place)] == place for other in places)
-    return fault["type"] == "too_short" and inside
 
 
 def _path(location: tuple[int | str, ...]) -> str:

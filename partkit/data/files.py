@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from partkit.data.document import Document, read_json
+from partkit.data.document import Document
+from partkit.data.reading import read_json, shown
 from partkit.errors import FormatError
 
 DOCUMENT_BY_KIND = {
@@ -33,7 +34,7 @@ def load_document(path: str | os.PathLike[str]) -> Document:
     kind = data.get("kind") if isinstance(data, dict) else None
     if not isinstance(kind, str) or kind not in DOCUMENT_BY_KIND:
         raise FormatError(
-            f"{path} is not a partkit file: its kind is {kind!r}",
+            f"{path} is not a partkit file: its kind is {shown(kind)}",
             hint=f"the kinds are {', '.join(DOCUMENT_BY_KIND)}",
         )
     return document_class(kind).from_data(data, where=str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -137,6 +138,10 @@ class Plan(Document):
     """A way to split a model, with its prediction, proved bound and everything needed to run it."""
 
     digits: ClassVar[int] = 4
+    most_items: ClassVar[Mapping[str, int]] = {
+        "stages": 10_000,
+        **{f"cluster.{name}": most for name, most in Cluster.most_items.items()},
+    }
 
     schema_version: Literal[1] = 1
     kind: Literal["plan"] = "plan"

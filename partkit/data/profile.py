@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, Self
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from partkit.data.document import Document, Measured, Record, digest
+from partkit.data.document import Document, Record, digest
 from partkit.data.model import ModelSpec
+from partkit.data.quantities import MeasuredFactor, MeasuredSeconds
 
 INPUT_OP = "input"
 OUTPUT_OP = "output"
@@ -28,7 +30,7 @@ class Node(Record):
     name: str
     module: str = ""
     op: str = ""
-    time_s: Measured = Field(ge=0)
+    time_s: MeasuredSeconds = Field(ge=0)
     parameters: tuple[str, ...] = ()
     param_bytes: int = Field(default=0, ge=0)
     buffer_bytes: int = Field(default=0, ge=0)
@@ -55,7 +57,7 @@ class ProfiledDevice(Record):
 class Calibration(Record):
     """How sums over nodes relate to whole stages as measured."""
 
-    scale: Measured = Field(default=1.0, gt=0)
+    scale: MeasuredFactor = Field(default=1.0, gt=0)
     """Time of the whole over the sum of node times."""
     workspace_bytes: int = Field(default=0, ge=0)
     """Memory that a device takes beside weights and values: libraries' workspaces, operations' own temporaries."""
@@ -63,6 +65,8 @@ class Calibration(Record):
 
 class Profile(Document):
     """Times and sizes of a graph's nodes; ``edges`` are uses ``(producer, consumer)`` of node values."""
+
+    most_items: ClassVar[Mapping[str, int]] = {"nodes": 100_000, "edges": 1_000_000}
 
     schema_version: Literal[1] = 1
     kind: Literal["profile"] = "profile"
@@ -82,10 +86,9 @@ class Profile(Document):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
-        names = [node.name for node in self.nodes]
-        known = set(names)
-        if len(known) < len(names):
-            twice = sorted({name for name in known if names.count(name) > 1})
+        known = Counter(node.name for node in self.nodes)
+        if len(known) < len(self.nodes):
+            twice = sorted(name for name, count in known.items() if count > 1)
             raise ValueError(f"nodes named more than once: {', '.join(twice[:5])}")
         for source, target in self.edges:
             for end in (source, target):

@@ -82,6 +82,14 @@ class TriesLoop(Protocol):
         """Decide by a short trial, once every rank has loaded; all ranks call it."""
 
 
+@runtime_checkable
+class TellsTurns(Protocol):
+    """An executor that takes items through stages in turns."""
+
+    def turns(self) -> dict[int, int]:
+        """Turns that each stage of this rank has taken in the run; another thread may ask at any time."""
+
+
 class ScheduledExecutor(Protocol):
     """An executor whose items can arrive at random times."""
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from partkit.errors import WeightsError
+from partkit.data.reading import read_json, shown
+from partkit.errors import FormatError, WeightsError
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,9 @@ _BITS_BY_DTYPE = {
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
 }
-"""The dtypes whose data length is checked against the shape; an unknown one is left to safetensors."""
+"""The dtypes whose data length is checked against the shape; those of less than a byte are left to safetensors."""
+_KNOWN_DTYPES = {*_BITS_BY_DTYPE, "F4", "F6_E2M3", "F6_E3M2"}
+_MOST_TENSORS = 1_000_000
 
 TORCH_NAME_BY_DTYPE = {
     "F64": "float64",
@@ -138,6 +141,7 @@ def read_header(file: Path) -> dict[str, Entry]:
                 raise WeightsError(f"{file} is truncated: it has {size} bytes and not even its whole header")
             header = json.loads(stream.read(header_size))
         assert isinstance(header, dict)
+        assert len(header) <= _MOST_TENSORS
         header.pop("__metadata__", None)
         data_size = size - 8 - header_size
         for key, item in header.items():
@@ -145,7 +149,7 @@ def read_header(file: Path) -> dict[str, Entry]:
         return {key: _entry(file, item, 8 + header_size) for key, item in header.items()}
     except OSError as error:
         raise WeightsError(f"{file} can't be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AssertionError):
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
         raise WeightsError(f"{file} isn't a safetensors file: its header can't be read") from None
 
 
@@ -156,6 +160,17 @@ def _entry(file: Path, item: Mapping[str, Any], data_start: int) -> Entry:
 
 def _check_extent(file: Path, key: str, item: Mapping[str, Any], data_size: int) -> None:
     start, end = item["data_offsets"]
+    sizes = [start, end, *item["shape"]]
+    if not all(isinstance(size, int) and 0 <= size < 1 << 63 for size in sizes) or start > end:
+        raise WeightsError(
+            f"{file} is damaged: tensor {shown(key)} has the shape {shown(item['shape'])} and lies at bytes "
+            f"{shown(start)} to {shown(end)}"
+        )
+    if not isinstance(item["dtype"], str) or item["dtype"] not in _KNOWN_DTYPES:
+        raise WeightsError(
+            f"{file}: tensor {shown(key)} has the dtype {shown(item['dtype'])}, which safetensors does not know",
+            hint="write the file again with safetensors.torch.save_file",
+        )
     if end > data_size:
         raise WeightsError(
             f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {data_size} bytes",
@@ -173,9 +188,12 @@ def _check_extent(file: Path, key: str, item: Mapping[str, Any], data_size: int)
 def _read_shards(index: Path) -> dict[str, Entry]:
     folder = index.parent
     try:
-        file_by_key = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        file_by_key = read_json(index)["weight_map"]
         names = sorted(set(file_by_key.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        assert all(isinstance(name, str) for name in names)
+    except FormatError as error:
+        raise WeightsError(f"{index} isn't a safetensors index: {error.message}") from None
+    except (KeyError, TypeError, AttributeError, AssertionError) as error:
         raise WeightsError(f"{index} isn't a safetensors index: {error!r}") from None
     entries: dict[str, Entry] = {}
     for name in names:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
 
 from partkit.data.plan import Bound, NodeTimes, Plan
 from partkit.data.profile import Profile
-from partkit.data.units import format_bytes
+from partkit.data.reading import shown
+from partkit.data.units import format_bytes, format_count
 from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.planners.costs.cost import Assignment, evaluate
 from partkit.planners.costs.graph import Graph, build_graph
@@ -19,6 +21,8 @@ from partkit.planners.problem.problem import TOLERANCE
 from partkit.planners.problem.ties import find_ties
 from partkit.planners.search.assemble import plan_stages, predict
 
+_MOST_FAULTS = 8
+"""Faults that an error names; of more it tells the number."""
 _ROUNDING = 10.0 ** (1 - Plan.digits)
 """Relative change below which a figure read from a file is the same figure."""
 
@@ -38,9 +42,9 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             hint="plan again with this profile",
         )
     graph = build_graph(profile)
-    faults = _find_faults(plan, profile, graph)
-    if faults:
-        raise FormatError("the plan does not fit its profile: " + "; ".join(faults), hint="edit it or plan again")
+    require_nodes(plan, profile, graph)
+    faults = _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
+    _raise_if_any(faults)
     assignment = assignment_of_plan(plan, graph)
     sending = cheapest_sending(graph, plan.cluster, assignment, _aim(plan))
     costs = sending.costs
@@ -79,15 +83,24 @@ def sending_of_plan(plan: Plan, graph: Graph) -> Sending:
     return found or Sending(graph, assignment, evaluate(graph, plan.cluster, assignment))
 
 
-def _find_faults(plan: Plan, profile: Profile, graph: Graph) -> list[str]:
+def require_nodes(plan: Plan, profile: Profile, graph: Graph) -> None:
+    """Raise :class:`FormatError` where the plan's stages are not of the profile's nodes, each in one."""
     placed, planned = set(graph.index_by_name), set(plan.stage_by_node)
+    recomputed = {name for stage in plan.stages for name in stage.recomputes}
     free = {node.name for node in profile.nodes if node.free}
-    faults = [f"node {name!r} stands in no stage" for name in sorted(placed - planned)]
-    faults += [f"free node {name!r} stands in a stage" for name in sorted(planned & free)]
-    faults += [f"node {name!r} is not in the profile" for name in sorted(planned - placed - free)]
-    if faults:
-        return faults
-    return _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
+    faults = [f"node {shown(name)} stands in no stage" for name in sorted(placed - planned)]
+    faults += [f"free node {shown(name)} stands in a stage" for name in sorted(planned & free)]
+    faults += [f"node {shown(name)} is not in the profile" for name in sorted((planned | recomputed) - placed - free)]
+    faults += [f"free node {shown(name)} is recomputed" for name in sorted(recomputed & free)]
+    _raise_if_any(faults)
+
+
+def _raise_if_any(faults: Sequence[str]) -> None:
+    if not faults:
+        return
+    more = len(faults) - _MOST_FAULTS
+    told = [*faults[:_MOST_FAULTS], *([f"and {format_count(more)} more"] if more > 0 else [])]
+    raise FormatError(f"the plan does not fit its profile: {'; '.join(told)}", hint="edit it or plan again")
 
 
 def _device_faults(plan: Plan) -> list[str]:

@@ -7,15 +7,19 @@ import numpy as np
 from partkit.data.explanation import CrossingValue, CutExplanation, Move
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
-from partkit.planners.check import assignment_of_plan, sending_of_plan
+from partkit.planners.check import assignment_of_plan, require_nodes, sending_of_plan
 from partkit.planners.costs.cost import Assignment, Costs, evaluate
 from partkit.planners.costs.graph import Graph, build_graph
 from partkit.planners.costs.sending import Sending
 
 
 def explain_cuts(plan: Plan, profile: Profile) -> tuple[CutExplanation, ...]:
-    """An explanation of each cut of ``plan``, first to last. O(cuts x candidates x (nodes + uses))."""
+    """An explanation of each cut of ``plan``, first to last. O(cuts x candidates x (nodes + uses)).
+
+    Raises :class:`FormatError` for a plan that does not fit the profile.
+    """
     graph = build_graph(profile)
+    require_nodes(plan, profile, graph)
     assignment = assignment_of_plan(plan, graph)
     costs = evaluate(graph, plan.cluster, assignment)
     sending = sending_of_plan(plan, graph)

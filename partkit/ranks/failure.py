@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import re
@@ -26,6 +27,8 @@ from partkit.ranks.out_of_memory import ADVICE, memory_words
 from partkit.stages.fault import node_in
 
 _OUT_OF_MEMORY = r"out of memory|failed to cuda \w*alloc|can(not|'t) allocate memory|not enough memory|_ALLOC_FAILED"
+_LOST_PEER = r"gloo/transport|Connection (closed|reset) by peer|connectFullMesh|Socket closed"
+"""What gloo, which raises a plain RuntimeError, says of a peer that has gone, or of a time-out in waiting for one."""
 _NO_REASON = r"unhandled (cuda|system) error|NOT_INITIALIZED|INTERNAL_ERROR|CUDNN_STATUS_EXECUTION_FAILED"
 _FULL_BYTES = 1 << 30
 """NCCL's buffers for a communicator of a few ranks, or a context of a library, take hundreds of megabytes."""
@@ -55,14 +58,15 @@ def failure_of(error: BaseException, rank: int, job: Job | None = None) -> Failu
     text = str(error).strip().splitlines()
     first = text[0] if text else type(error).__name__
     is_out_of_memory = ran_out_of_memory(error)
-    lost_a_peer = isinstance(error, dist.DistError) or "Connection closed by peer" in str(error)
-    is_consequence = lost_a_peer and not is_out_of_memory
+    is_consequence = _lost_a_peer(error) and not is_out_of_memory
     if isinstance(error, PartkitError) and not isinstance(error, RankFailedError):
         is_unsupported = isinstance(error, UnsupportedError | MachineError | CaptureError)
         return Failure(rank, str(error), time.time(), is_consequence, error.exit_code, is_unsupported)
     node = node_in(error)
     where = f" at node {node}" if node else ""
-    words = f"{type(error).__name__}: {first}"
+    words = f"{type(error).__name__}: {first}" if text else type(error).__name__
+    if isinstance(error, SystemExit):
+        words = f"code that it ran ended the process, {words}"
     if is_out_of_memory and job is not None:
         words = memory_words(error, job, rank)
     return Failure(
@@ -91,8 +95,18 @@ def write_failure(log_dir: Path, failure: Failure) -> None:
 
 
 def read_failures(log_dir: Path) -> list[Failure]:
-    """What failing ranks wrote."""
-    return [Failure(**json.loads(path.read_text(encoding="utf-8"))) for path in log_dir.glob("failure-*.json")]
+    """What failing ranks wrote; not what one was writing when it was ended."""
+    failures = []
+    for path in log_dir.glob("failure-*.json"):
+        with contextlib.suppress(ValueError, OSError):
+            failures.append(Failure(**json.loads(path.read_text(encoding="utf-8"))))
+    return failures
+
+
+def _lost_a_peer(error: BaseException) -> bool:
+    if isinstance(error, dist.DistError):
+        return True
+    return isinstance(error, RuntimeError) and re.search(_LOST_PEER, str(error)) is not None
 
 
 def ran_out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
 """The parent's side of the fork server: have ranks forked by a process that has imported torch, watch and end them.
 
     parent      -> server    {"number", "log_dir", "argv", "environment", "cwd", "output"}     fork a rank
-    server      -> parent    {"number", "pid"}  ...  {"number", "code"}                                it runs, it ended
+    server      -> parent    {"number", "pid"}  ...  {"number", "code", "at"}                          it runs, it ended
 
 Importing torch and transformers takes a rank some seconds of a core; a forked one shares what the server imported.
 No CUDA context survives a fork, so the server never makes one: it counts devices by NVML.
@@ -74,13 +74,10 @@ class Process:
         """Its exit code once it has ended, minus the signal's number where a signal ended it; None before."""
         return self._server.code_of(self._number)
 
-    def is_stopped(self) -> bool:
-        """True while a signal (SIGSTOP, Ctrl-Z) or a debugger holds it."""
-        try:
-            told = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False  # it has ended
-        return told.rpartition(")")[2].split()[0] in ("T", "t")
+    @property
+    def ended_at(self) -> float:
+        """``time.time()`` of when the server saw that it had ended; of now where it has not."""
+        return self._server.ended_at(self._number)
 
     def server_fault(self) -> PartkitError | None:
         """Why the server that forked it has ended; None where it has not."""
@@ -106,6 +103,7 @@ class ForkServer:
         self._unread = b""
         self._pids: dict[int, int] = {}
         self._codes: dict[int, int] = {}
+        self._ended_at: dict[int, float] = {}
         self._num_started, self._is_gone, self._was_killed = 0, False, False
         self._output = os.memfd_create("partkit-fork-server")  # what it writes: no folder need have room for it
         with other:
@@ -196,6 +194,10 @@ class ForkServer:
         self._read(timeout_s=0)
         return self._codes.get(number, -signal.SIGKILL if self._is_gone else None)
 
+    def ended_at(self, number: int) -> float:
+        """When a process was seen to have ended."""
+        return self._ended_at.get(number, time.time())
+
     def kill(self, number: int) -> None:
         """End a process; while the server still imports, the server, and with it all that it should have forked."""
         if not self._pids:
@@ -237,7 +239,8 @@ class ForkServer:
                     if "pid" in told:
                         self._pids[told["number"]] = told["pid"]
                     else:
-                        self._codes[told["number"]] = told["code"]
+                        self._codes[told["number"]] = int(told["code"])
+                        self._ended_at[told["number"]] = told["at"]
 
 
 _servers: dict[int, list[ForkServer]] = {}

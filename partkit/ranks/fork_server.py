@@ -11,8 +11,10 @@ import json
 import os
 import random
 import select
+import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ def main() -> int:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 break
-            _tell(channel, number=number_by_pid.pop(pid), code=os.waitstatus_to_exitcode(status))
+            _tell(channel, number=number_by_pid.pop(pid), code=os.waitstatus_to_exitcode(status), at=time.time())
 
 
 def _import_models() -> None:
@@ -67,7 +69,7 @@ def _import_models() -> None:
             return
 
 
-def _tell(channel: socket.socket, **message: int) -> None:
+def _tell(channel: socket.socket, **message: float) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")
 
 
@@ -76,6 +78,8 @@ def _become_rank(order: dict[str, Any], channel: socket.socket) -> None:
     code = 1
     try:
         os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # as a program of its own: it ends, and of that
+            signal.signal(number, signal.SIG_DFL)
         channel.close()
         output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(output, 1)

@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, Self
 
 from torch._C._distributed_c10d import FileStore
 
-from partkit.data.job import JobT
+from partkit.data.job import GroupSetup, JobT, RunJob
 from partkit.data.orders import Order, ReplyT, Stop
+from partkit.data.places import places
+from partkit.data.writing import naming
 from partkit.errors import PartkitError, RankFailedError
-from partkit.ranks.failure import error_of, read_failures
+from partkit.executors import executor_info
+from partkit.ranks.death import Ended, first_cause, has_cause
+from partkit.ranks.failure import read_failures
 from partkit.ranks.fork_client import Process, fork, last_line
 from partkit.ranks.mailbox import Mailbox, Posted
-from partkit.ranks.own_folder import FOLDER_PREFIX
+from partkit.ranks.own_folder import OwnFolder
 from partkit.ranks.pipes import Pipes
+from partkit.ranks.pulse import Pulse, read_pulse
+from partkit.ranks.stall import last_seen, process_state, stalled
 
 _POLL_S = 0.05
+_CAUSE_S = 2
+"""Longest that the first cause is awaited, once a rank told that it lost another."""
 _STOP_S = 10
 _KILLED_S = 5
 
@@ -55,22 +60,30 @@ class RankGroup(Generic[JobT]):
 
     def __init__(self, job: JobT) -> None:
         self.job = job
-        self.log_dir = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))  # 0700: who may enter it may give orders
-        self._mailbox = Mailbox(Pipes.of_parent(self.log_dir, job.num_ranks))
-        (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
-        self._processes = self._start()
+        self._folder = OwnFolder()  # who may enter it may give orders
+        self.log_dir = self._folder.path
+        self._has_told_logs = False
+        self._processes: list[Process] = []
         """By rank; empty once the group has ended."""
+        try:
+            self._mailbox = Mailbox(Pipes.of_parent(self.log_dir, job.num_ranks))
+            with naming(self.log_dir):
+                (self.log_dir / "job.json").write_text(job.model_dump_json(), encoding="utf-8")
+            self._start()
+        except BaseException:
+            self.kill()
+            self.drop_logs()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
             self.close()
         else:  # a fault or Ctrl-C: ranks in the middle of an order would not hear of it
             self.kill()
-            if kind is KeyboardInterrupt:
-                self.drop_logs()
+            self._drop_logs_unless_told(error)
 
     def call(
         self,
@@ -105,12 +118,10 @@ class RankGroup(Generic[JobT]):
         while late := self._mailbox.unanswered(posted, ranks):
             self.raise_if_failed()
             if time.monotonic() > deadline:
-                self._raise_if_stopped(f"within {limit:.0f} s")
+                error = self._stall(late, f"gave no answer within {limit:.0f} s")
                 self.kill()
-                raise RankFailedError(
-                    f"{_ranks(late)} of {self.job.label} gave no answer within {limit:.0f} s and was stopped",
-                    hint=f"see the log in {self.log_dir}",
-                )
+                self._has_told_logs = True
+                raise error
             if while_waiting is not None:
                 while_waiting()
             time.sleep(_POLL_S)
@@ -118,24 +129,26 @@ class RankGroup(Generic[JobT]):
 
     def raise_if_failed(self) -> None:
         """Raise :class:`RankFailedError` with the first cause when a rank has ended."""
-        codes = {rank: process.poll() for rank, process in enumerate(self._processes)}
-        if any(codes.values()) or (codes and None not in codes.values()):
-            if all(failure.is_consequence for failure in read_failures(self.log_dir)):
-                self._raise_if_stopped("while others waited for it")
-            fault, words = self._server_fault(), self._processes[0].server_words()
-            self.kill()
-            error = self._first_cause(codes, fault, words)
-            if error.hint is None:  # it says all that there is to know
-                self.drop_logs()
-            raise error
-
-    def _raise_if_stopped(self, when: str) -> None:
-        """Name a rank that a signal or a debugger has stopped: others that wait for it are late only for that."""
-        stopped = [rank for rank, process in enumerate(self._processes) if process.is_stopped()]
-        if stopped:
-            message = f"{self._describe(stopped[0])} was stopped by a signal or a debugger{self._activity(stopped[0])}"
-            self.kill()
-            raise RankFailedError(f"{message} and gave no answer {when}", hint=f"see the log in {self.log_dir}")
+        ended = self._ended()
+        if not ended:
+            return
+        error: PartkitError
+        deadline = time.monotonic() + _CAUSE_S
+        while not (has_cause(ended, told := read_failures(self.log_dir)) or time.monotonic() > deadline):
+            time.sleep(_POLL_S)
+            ended = self._ended()
+        fault = self._server_fault()
+        alive = [rank for rank in range(self.job.num_ranks) if rank not in {each.rank for each in ended}]
+        if fault is not None and all(failure.is_consequence for failure in told):
+            error = fault
+        elif alive and not has_cause(ended, told):  # the others gave up waiting for one that still runs
+            error = self._stall(alive, "kept others waiting for too long")
+        else:
+            error = first_cause(ended, told, self._describe, hint=f"the log is in {self.log_dir}")
+        self.kill()
+        self._has_told_logs = error.hint is not None
+        self._drop_logs_unless_told()  # the error may say all that there is to know
+        raise error
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
@@ -149,12 +162,11 @@ class RankGroup(Generic[JobT]):
     def close(self) -> None:
         """Ask the ranks to stop; end those that have not after a few seconds."""
         self.ask_to_stop()
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             self._await_end(_STOP_S)
-        went_well = bool(self._processes) and all(process.poll() == 0 for process in self._processes)
-        self.kill()
-        if went_well:
-            self.drop_logs()
+        finally:
+            self.kill()
+            self._drop_logs_unless_told()
 
     def kill(self) -> None:
         """End the ranks at once."""
@@ -165,18 +177,23 @@ class RankGroup(Generic[JobT]):
 
     def drop_logs(self) -> None:
         """Remove the logs of ranks that have ended: nobody will read them."""
-        shutil.rmtree(self.log_dir, ignore_errors=True)
+        self._folder.remove()
+
+    def _drop_logs_unless_told(self, error: BaseException | None = None) -> None:
+        """Remove the logs, or keep them for people to read where an error names their folder."""
+        if self._has_told_logs or str(self.log_dir) in str(error):
+            self._folder.keep()
+        else:
+            self.drop_logs()
 
     def _await_end(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and any(process.poll() is None for process in self._processes):
             time.sleep(_POLL_S)
 
-    def _start(self) -> list[Process]:
-        return [
-            fork(self.log_dir, self._environment(rank), self.log_dir / f"rank{rank}.log")
-            for rank in range(self.job.num_ranks)
-        ]
+    def _start(self) -> None:
+        for rank in range(self.job.num_ranks):
+            self._processes.append(fork(self.log_dir, self._environment(rank), self.log_dir / f"rank{rank}.log"))
 
     def _environment(self, rank: int) -> dict[str, str]:
         world, threads = str(self.job.num_ranks), str(self.job.threads)
@@ -196,24 +213,35 @@ class RankGroup(Generic[JobT]):
             "PYTHONSAFEPATH": "1",  # Python that a rank starts looks in no working folder either
         }
 
-    def _first_cause(self, codes: dict[int, int | None], fault: PartkitError | None, words: str) -> PartkitError:
-        """What ended a rank first; ``fault`` is their server's, ``words`` what the server has written."""
-        told = sorted(read_failures(self.log_dir), key=lambda failure: (failure.is_consequence, failure.at))
-        if fault is not None and all(failure.is_consequence for failure in told):
-            return fault
-        where = f"the log is in {self.log_dir}"
-        silent = {rank: code for rank, code in sorted(codes.items()) if code and all(f.rank != rank for f in told)}
-        for rank, code in silent.items():
-            if code < 0:
-                name = signal.Signals(-code).name
-                return RankFailedError(f"{self._describe(rank)} was ended by {name}{self._activity(rank)}", hint=where)
-        if told:
-            return error_of(told[0], self._describe(told[0].rank), where)
-        rank, code = next(iter(silent.items()), (0, 0))
-        ended = (
-            f"{self._describe(rank)} ended with exit code {code}{self._activity(rank)}: {self._last_words(rank, words)}"
-        )
-        return RankFailedError(ended, hint=where)
+    def _ended(self) -> list[Ended]:
+        """The ranks that have ended, though none was asked to."""
+        codes = {rank: code for rank, process in enumerate(self._processes) if (code := process.poll()) is not None}
+        return [
+            Ended(
+                rank=rank,
+                code=code,
+                at=self._processes[rank].ended_at,
+                activity=self._activity(rank),
+                last_seen=last_seen(self._pulse(rank)),
+                last_words=self._last_words(rank, self._processes[rank].server_words()),
+            )
+            for rank, code in codes.items()
+        ]
+
+    def _stall(self, late: Sequence[int], what: str) -> PartkitError:
+        """What to say of ranks that others, or this process, wait for: who holds up the rest is named alone."""
+        pulses = {rank: self._pulse(rank) for rank in late}
+        blamed = stalled(pulses, {rank: process_state(self._processes[rank].pid) for rank in late})
+        told = [
+            f"{self._describe(rank)} {why}{self._activity(rank)} and {what}"
+            f"{last_seen(pulses[rank], names_function=True)}"
+            for rank, why in blamed.items()
+        ]
+        told = told or [f"{self._describe(rank)} {what}{last_seen(pulses[rank])}" for rank in late]
+        return RankFailedError(" and ".join(told), hint=f"see the log in {self.log_dir}")
+
+    def _pulse(self, rank: int) -> Pulse | None:
+        return read_pulse(self.log_dir, rank)
 
     def _server_fault(self) -> PartkitError | None:
         """Why the server of the ranks has ended; all that it wrote is kept among the logs."""
@@ -233,7 +261,9 @@ class RankGroup(Generic[JobT]):
 
     def _describe(self, rank: int) -> str:
         device = "cpu" if self.job.device == "cpu" else f"cuda:{self.job.devices[rank]}"
-        return f"rank {rank} of {self.job.num_ranks} ({self.job.label} on {device})"
+        stages = _stages_of(self.job, rank)
+        of_stages = f"stage{'s' if len(stages) > 1 else ''} {', '.join(map(str, stages))}, " if stages else ""
+        return f"rank {rank} of {self.job.num_ranks} ({of_stages}{self.job.label} on {device})"
 
     def _activity(self, rank: int) -> str:
         doing = self._mailbox.doing(rank)
@@ -250,6 +280,8 @@ def meeting_place(log_dir: Path, num_ranks: int) -> FileStore:
     return FileStore(str(log_dir / "meeting"), num_ranks)
 
 
-def _ranks(ranks: list[int]) -> str:
-    names = ", ".join(str(rank) for rank in ranks)
-    return f"rank {names}" if len(ranks) == 1 else f"ranks {names}"
+def _stages_of(job: GroupSetup, rank: int) -> list[int]:
+    """The stages that a rank hosts; none where its executor runs no stages."""
+    if not isinstance(job, RunJob) or not executor_info(job.executor).runs_stages:
+        return []
+    return [place.stage for place in places(job.plan, job.host_by_place) if place.rank == rank]

@@ -38,5 +38,9 @@ class LinksWork:
             memory_bytes=torch.cuda.mem_get_info(self._device)[1] if on_cuda else None,
         )
 
+    def turns(self) -> dict[int, int]:
+        """There are no stages."""
+        return {}
+
     def close(self) -> None:
         """Nothing is held that the process group needs."""

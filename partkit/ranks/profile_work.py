@@ -36,6 +36,10 @@ class ProfileWork:
             case TimeGauges():
                 return GaugesTimed(seconds=tuple(gauges_on(self._device, order.gauges)))
 
+    def turns(self) -> dict[int, int]:
+        """There are no stages."""
+        return {}
+
     def close(self) -> None:
         """Nothing is held that the process group needs."""
 

@@ -26,6 +26,7 @@ from partkit.ranks.group import connect, meeting_place
 from partkit.ranks.links_work import LinksWork
 from partkit.ranks.mailbox import serve
 from partkit.ranks.profile_work import ProfileWork
+from partkit.ranks.pulse import Heart, pulse_path
 from partkit.ranks.run_work import RunWork
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
@@ -39,11 +40,13 @@ def main(log_dir: Path) -> int:
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"partkit-rank-{rank}".encode())  # for top and the like
     job = read_job((log_dir / "job.json").read_text(encoding="utf-8"))
+    served: Rank | None = None
+    Heart(pulse_path(log_dir, rank), lambda: {} if served is None else served.turns())
     try:
         served = Rank(job, rank, world_size, meeting_place(log_dir, world_size))
         serve(connect(log_dir, rank), rank, served.obey)
         served.close()
-    except Exception as error:  # noqa: BLE001 - whatever ends a rank is told to the parent
+    except BaseException as error:  # noqa: BLE001 - whatever ends a rank, SystemExit too, is told to the parent
         traceback.print_exc()
         failure = failure_of(error, rank, job)
         write_failure(log_dir, failure)
@@ -65,6 +68,9 @@ class Work(Protocol):
 
     def obey(self, order: Any, /) -> Reply:
         """Do one of :attr:`orders`."""
+
+    def turns(self) -> dict[int, int]:
+        """Turns that each stage of this rank has taken; another thread asks."""
 
     def close(self) -> None:
         """Release what must be released before the process group is destroyed."""
@@ -96,6 +102,10 @@ class Rank:
             return cast("ReplyT", EnvironmentDescribed(environment=describe_environment()))
         assert isinstance(order, self._work.orders), f"{type(self._work).__name__} takes no order {name_of(order)!r}"
         return cast("ReplyT", self._work.obey(order))
+
+    def turns(self) -> dict[int, int]:
+        """Turns that each stage of this rank has taken in the run."""
+        return self._work.turns()
 
     def close(self) -> None:
         """Release the work's part, then the process group."""

@@ -31,7 +31,15 @@ from partkit.data.replies import (
     StageSeconds,
 )
 from partkit.executors import make_executor
-from partkit.executors.protocol import Executor, RankContext, ScheduledExecutor, StreamingExecutor, Trace, TriesLoop
+from partkit.executors.protocol import (
+    Executor,
+    RankContext,
+    ScheduledExecutor,
+    StreamingExecutor,
+    TellsTurns,
+    Trace,
+    TriesLoop,
+)
 from partkit.machine.environment import host_peak_bytes
 from partkit.machine.gpu_sampler import GpuSampler
 from partkit.models.fast_path import without_fast_path
@@ -73,6 +81,10 @@ class RunWork:
             case ServeStream():
                 cast("StreamingExecutor", self._ready()).stream()
                 return Done()
+
+    def turns(self) -> dict[int, int]:
+        """Turns that each stage of this rank has taken; empty where the executor takes none."""
+        return self._executor.turns() if isinstance(self._executor, TellsTurns) else {}
 
     def close(self) -> None:
         """Release the executor."""

@@ -13,7 +13,6 @@ import contextlib
 import math
 import os
 import random
-import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
 from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup
+from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, make_reference
 from partkit.runs.comparison_defaults import DEFAULT_EXECUTORS, ROUNDS, SECONDS_PER_ROUND, TIMEOUT_S
@@ -128,7 +128,7 @@ class Contest:
         Where that gives none, executors are measured all the same, and all of them are invalid.
         """
         job = job_of(self._plan, "single", self._run_options)
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="partkit-")))
+        folder = self._stack.enter_context(own_folder())
         try:
             self._reference = make_reference(job, folder, may_stream=False)
         except (OutOfMemoryError, UnsupportedError):  # streamed weights take the memory of those that load meanwhile

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ import torch
 from partkit.data.plan import Plan
 from partkit.data.progress import Progress, silent
 from partkit.data.result import Check, Latency, RunResult
-from partkit.data.writing import open_beside
+from partkit.data.writing import naming, replacing
 from partkit.errors import UsageError
 from partkit.machine.environment import describe_environment
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE
 from partkit.ranks.run_options import RunOptions
-from partkit.runs.item_shapes import ItemShapes, item_shapes
+from partkit.runs.item_shapes import ItemShapes, item_shapes, require_outputs
 from partkit.runs.open_pipeline import Pipeline, open_pipeline
 from partkit.runs.statistics import percentile
 from partkit.transport.item_form import ItemForm
@@ -107,6 +106,7 @@ def map_file(
     other tensors than the model's inputs.
     """
     form, tell = pipeline.form, progress or silent
+    require_outputs(inputs, outputs)
     shapes = item_shapes(inputs, form.model, sizes or {})
     seen, told_at = Mapped(shapes, [], []), 0.0
     tell("Running items", 0, shapes.count)
@@ -161,15 +161,10 @@ class _OutputFile:
     @classmethod
     @contextmanager
     def create(cls, path: Path, form: ItemForm, shapes: ItemShapes) -> Iterator[_OutputFile]:
-        """Open a temporary file beside ``path`` that takes its name at the end, unless something is raised."""
+        """A file that appears at ``path``, or at what it links to, at the end, unless something is raised."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = open_beside(path)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield cls(file, form, shapes)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with naming(path), replacing(path.resolve()) as file:
+            yield cls(file, form, shapes)
 
     def write(self, item: int, result: list[Any]) -> None:
         """Put one item's flat outputs in their place."""

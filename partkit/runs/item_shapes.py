@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from partkit.data.model import InputSpec, ModelSpec
+from partkit.data.writing import require_file_place
 from partkit.errors import FormatError, UsageError
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Entry, read_header
 
@@ -20,6 +21,15 @@ class ItemShapes:
     """The batch and sequence of every item, of a model where they may vary."""
     batch: int
     """Samples in an item."""
+
+
+def require_outputs(inputs: Path, outputs: Path) -> None:
+    """Raise where ``outputs`` can't be written, or would replace the inputs; nothing is made."""
+    require_file_place(outputs)
+    if outputs.exists() and inputs.exists() and outputs.samefile(inputs):
+        raise UsageError(
+            f"the outputs would replace the inputs: {outputs} is the same file as {inputs}", hint="name another file"
+        )
 
 
 def item_shapes(path: Path, model: ModelSpec, asked: Mapping[str, int]) -> ItemShapes:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +30,7 @@ from partkit.profilers.assemble import assemble
 from partkit.profilers.nominal import NominalDevice, nominal_device
 from partkit.ranks.drawn_inputs import with_fitting_inputs
 from partkit.ranks.group import RankGroup
+from partkit.ranks.own_folder import own_folder
 from partkit.runs.kept_profile import check_kept, load_now
 
 _UNCACHED = ("py:", "pt2:", "hf:")
@@ -91,8 +90,8 @@ def profile_model(
 def _measured_profile(group: RankGroup[ProfileJob], tell: Progress) -> tuple[Profile, Gauges]:
     tell(f"Capturing {group.job.model.source}", 0, 0)
     when = {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "load": load_now()}
-    with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
-        path, progress = Path(folder) / "profile.json", ProgressFile(Path(folder) / "progress")
+    with own_folder() as folder:
+        path, progress = folder / "profile.json", ProgressFile(folder / "progress")
         group.call(CaptureModel())
 
         def tell_nodes() -> None:

@@ -6,7 +6,6 @@ job_of -> RankGroup -> make_reference -> Load -> check_outputs -> measure_group 
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup, Ranks
 from partkit.ranks.launch import left_over, started_by_launcher
 from partkit.ranks.launched import is_one_host, join
+from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, judged, make_reference, worse_of
 from partkit.runs.measure import measure_group
@@ -51,8 +51,8 @@ def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress |
 
 def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
     """The steps of a run, on ranks that are there."""
-    with tempfile.TemporaryDirectory(prefix="partkit-") as folder:
-        reference = make_reference(group.job, Path(folder), tell) if options.check and can_check else None
+    with own_folder() as folder:
+        reference = make_reference(group.job, folder, tell) if options.check and can_check else None
         tell("Loading stages", 0, 0)
         result = drive_loaded(group, plan, options, group.call(Load()), reference, tell)
     if options.check and not can_check:

@@ -15,7 +15,7 @@ _TOO_LARGE = re.compile(r"needs (?P<needed>[^;]+?) on one device, and (?P<has>[^
 
 def conclude(rows: Sequence[Row], num_devices: int) -> Verdict:
     """The best executor for throughput, latency and memory per device; only rows that are ``ok`` count."""
-    sound = [row for row in rows if row.status == "ok" and row.samples_per_s is not None]
+    sound = [row for row in rows if row.status == "ok" and row.samples_per_s]
     must_split = _must_split_text(rows, sound)
     if not sound:
         return Verdict(text=" ".join([*must_split, "No executor gave a result that can be trusted."]))

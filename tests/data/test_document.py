@@ -5,10 +5,11 @@ import json
 import pytest
 
 from partkit.data.cluster import Cluster, Device, Link, PairLink
-from partkit.data.document import digest, read_json
+from partkit.data.document import digest
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.data.plan import Constraints, Plan, Prediction, Stage
 from partkit.data.profile import Calibration, Node, Profile
+from partkit.data.reading import read_json
 from partkit.data.result import Check, Latency, RunResult
 from partkit.errors import FormatError
 
@@ -118,7 +119,7 @@ def test_a_json_value_that_is_no_object_is_refused():
 def test_infinities_and_nan_are_refused(tmp_path):
     path = tmp_path / "box.json"
     path.write_text(json.dumps({**CLUSTER, "link": {"bytes_per_s": float("inf")}}))
-    with pytest.raises(FormatError, match=r"link\.bytes_per_s: Input should be a finite number"):
+    with pytest.raises(FormatError, match=r"box\.json: link\.bytes_per_s: inf is no finite number"):
         Cluster.load(path)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from partkit.data.document import SCHEMA_VERSION, read_json
+from partkit.data.document import SCHEMA_VERSION
 from partkit.data.files import DOCUMENT_BY_KIND, load_document
+from partkit.data.reading import read_json
 
 GOLDEN = sorted((Path(__file__).parent.parent / "golden").glob("*.json"))
 

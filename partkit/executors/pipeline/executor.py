@@ -216,6 +216,10 @@ class PipelineExecutor:
         self._context.barrier()
         return seconds
 
+    def turns(self) -> dict[int, int]:
+        """See :class:`TellsTurns`."""
+        return {runner.place.stage: runner.num_taken for runner in self._runners}
+
     def close(self) -> None:
         """Release CUDA graphs before the process group goes."""
         self._settle()

@@ -120,6 +120,11 @@ class StageRunner:
         return self._clock.look_s
 
     @property
+    def num_taken(self) -> int:
+        """Items that it has taken so far."""
+        return self._ledger.num_stepped
+
+    @property
     def waited_s(self) -> float:
         """Seconds in which the host waited for the device in this run."""
         return self._clock.waited_s

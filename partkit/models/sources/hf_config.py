@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from partkit.data.reading import read_json, shown
 from partkit.errors import FormatError, MachineError, UsageError
 
 AUTO_CLASS_BY_TASK: Mapping[str, str] = MappingProxyType(
@@ -32,6 +33,14 @@ AUTO_CLASS_BY_TASK: Mapping[str, str] = MappingProxyType(
         "zero-shot-image-classification": "AutoModelForZeroShotImageClassification",
     }
 )
+
+
+_KINDS: Mapping[str, tuple[type, str]] = MappingProxyType(
+    {"auto_map": (dict, "an object"), "model_type": (str, "a text"), "architectures": (list, "a list")}
+)
+_COUNT = re.compile(r"layer|block|depth|expert|labels|heads|stages")
+"""In the names of numbers of parts, for each of which something is made even before there are weights."""
+_MOST_PARTS = 100_000
 
 
 def find_folder(name: str) -> Path:
@@ -68,9 +77,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The folder's ``config.json``; raises :class:`FormatError` when it isn't a JSON object."""
     path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path} isn't a config: {error}") from None
+        config = read_json(path)
+    except FormatError as error:
+        raise FormatError(f"{path} isn't a config: {error.message.removeprefix(str(path)).lstrip(': ')}") from None
     if not isinstance(config, dict):
         raise FormatError(f"{path} isn't a config: it holds a JSON {type(config).__name__}")
+    for name, (kind, meant) in _KINDS.items():
+        if config.get(name) is not None and not isinstance(config[name], kind):
+            raise FormatError(f"{path}: {name} is {shown(config[name])}, and {meant} is meant")
+    _require_countable(path, config)
     return config
+
+
+def _require_countable(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse numbers of parts that nobody could even build the frame of, in the config and those within it."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            _require_countable(path, value)
+        elif isinstance(value, int) and _COUNT.search(name) and value > _MOST_PARTS:
+            raise FormatError(f"{path}: {name} is {value:,}, and {_MOST_PARTS:,} is the most")
