@@ -18,7 +18,7 @@ class Device(Record):
     type: str = "cpu"
     memory_bytes: int | None = Field(default=None, gt=0)
     """None: not limited."""
-    speed: Factor = Field(default=1.0, gt=0)
+    speed: Factor = 1.0
 
 
 class Link(Record):
@@ -54,7 +54,7 @@ class Cluster(Document):
     """True: a stage's period is max(compute, send, receive); False: their sum."""
     fanout: Literal["each", "once"] = "each"
     """Whether a value costs its sender once for each stage that reads it, or once in all."""
-    shared_cores: Factor | None = Field(default=None, gt=0)
+    shared_cores: Factor | None = None
     """Devices' worth of work that the host can do at once (CPU devices share its cores); None: all of them."""
     citation: str | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)

@@ -27,7 +27,7 @@ def require_place(path: Path) -> None:
     """
     found = _mode_at(path)
     if found is None or stat.S_ISREG(found):
-        require_folder(path.resolve().parent, for_path=path)
+        require_folder((path.resolve() if path.is_symlink() else path).parent, for_path=path)
     elif stat.S_ISDIR(found):
         raise UsageError(f"{path} is a folder, and a file is to be written", hint=f"name one in it, as {path}/out.json")
     elif stat.S_ISSOCK(found):

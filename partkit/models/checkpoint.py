@@ -134,6 +134,8 @@ def find_checkpoint(folder: Path) -> Checkpoint | None:
 def read_header(file: Path) -> dict[str, Entry]:
     """The entries of one safetensors file; raises :class:`WeightsError` when it is truncated or damaged."""
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise WeightsError(f"{file} is a folder, a pipe or a device, and a safetensors file is needed")
         size = file.stat().st_size
         with file.open("rb") as stream:
             header_size = int.from_bytes(stream.read(8), "little")

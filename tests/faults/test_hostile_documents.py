@@ -252,3 +252,11 @@ def test_a_hostile_safetensors_header_is_refused(name: str, tmp_path: Path) -> N
     with pytest.raises(WeightsError) as raised:
         read_header(path)
     assert message in raised.value.message
+
+
+def test_a_pipe_in_the_place_of_weights_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.safetensors"
+    os.mkfifo(pipe)
+    with pytest.raises(WeightsError) as raised:
+        read_header(pipe)
+    assert str(raised.value) == f"{pipe} is a folder, a pipe or a device, and a safetensors file is needed"
