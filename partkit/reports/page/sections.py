@@ -71,24 +71,26 @@ def environment_html(contents: Contents) -> Section:
     for part in contents.parts:
         data = part.document.to_data()
         told: Mapping[str, Any] = data.get("environment") or data.get("provenance") or {}
-        command = told.get("command")
         rows = [
             element("tr", element("th", key, scope="row"), element("td", value))
             for key, value in _flat({key: value for key, value in told.items() if key != "command"})
         ]
         caption = f"Environment of {part.name}"
-        shown.append(
-            joined(
-                element("h3", part.name),
-                element("pre", element("code", str(command)), tabindex="0", aria_label="Command")
-                if command
-                else element("p", "Its command is not recorded.", class_="note"),
-                wide(element("table", element("caption", caption), element("tbody", *rows)), label=caption)
-                if rows
-                else None,
-            )
-        )
+        table = element("table", element("caption", caption), element("tbody", *rows)) if rows else None
+        shown += [element("h3", part.name), _command(told.get("command"))]
+        shown += [wide(table, label=caption)] if table is not None else []
     return section("environment", "Commands and environment", *shown)
+
+
+def _command(recorded: object) -> Html:
+    """A command as a person types it: recorded is what Python was started with, which may be a file of ours."""
+    if not recorded:
+        return element("p", "Its command is not recorded.", class_="note")
+    words = str(recorded)
+    program, _, options = words.partition(" ")
+    if program.endswith(("/partkit_cli/__main__.py", "/partkit/__main__.py", "/bin/partkit")):
+        words = f"partkit {options}"
+    return element("pre", element("code", words), tabindex="0", aria_label="Command")
 
 
 def _no_profile(plan: Plan) -> Html:

@@ -148,6 +148,25 @@ def test_an_executor_without_figures_has_its_status_for_a_bar() -> None:
     assert row == "deepspeed––unsupported"
 
 
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ("/a/cli/partkit_cli/__main__.py compare bert '-o' 'my file'", "partkit compare bert '-o' 'my file'"),
+        ("/usr/bin/partkit plan bert", "partkit plan bert"),
+        ("bench.py --quick", "bench.py --quick"),
+    ],
+)
+def test_commands_are_shown_as_they_are_typed(recorded, shown) -> None:
+    (code,) = Reader(page_html(contents(RUN.model_copy(update={"environment": {"command": recorded}})))).find("code")
+    assert code.text == shown
+
+
+def test_the_environment_is_told_and_where_no_command_is_recorded() -> None:
+    assert READ.section("environment").startswith(
+        "Commands and environmentcomparison.jsonIts command is not recorded.Environment of comparison.jsontorch2.13.0"
+    )
+
+
 def test_a_plan_whose_profile_is_not_here_says_how_to_get_it() -> None:
     read = Reader(page_html(contents(PLAN)))
     assert read.section("model").endswith(
