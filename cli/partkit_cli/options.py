@@ -92,6 +92,11 @@ class ModelOptions:
         bool, typer.Option("--trust-remote-code", help="Let a checkpoint's own Python code run.")
     ] = False
 
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|FILE", help="Safetensors by name for a py: module, whose own weights are not used."),
+    ] = None
+
     def spec(self, model: str) -> ModelSpec:
         """The model that ``model`` names, with these options."""
         from partkit.models.sources import parse_model
@@ -106,6 +111,7 @@ class ModelOptions:
             seed=self.seed,
             task=self.task,
             trust_remote_code=self.trust_remote_code,
+            weights=self.weights,
         )
         return spec.model_copy(update={"tf32": self.tf32, "compiled": self.compiled})
 

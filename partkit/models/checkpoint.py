@@ -131,6 +131,27 @@ def find_checkpoint(folder: Path) -> Checkpoint | None:
     return None
 
 
+def open_weights(path: Path) -> Checkpoint:
+    """The safetensors file at ``path``, or all those of a folder, every header checked.
+
+    Raises :class:`WeightsError` where there is none, for damage, and for a name that two files have.
+    """
+    if path.is_dir() and (path / INDEX_NAME).exists():
+        return Checkpoint(path / INDEX_NAME, _read_shards(path / INDEX_NAME))
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        raise WeightsError(
+            f"there are no weights at {path}", hint="make a file with safetensors.torch.save_model(module, file)"
+        )
+    entries: dict[str, Entry] = {}
+    for file in files:
+        read = read_header(file)
+        for key in read.keys() & entries.keys():
+            raise WeightsError(f"{path} has {key!r} twice, in {entries[key].file.name} and {file.name}")
+        entries |= read
+    return Checkpoint(path, entries)
+
+
 def read_header(file: Path) -> dict[str, Entry]:
     """The entries of one safetensors file; raises :class:`WeightsError` when it is truncated or damaged."""
     try:

@@ -74,6 +74,7 @@ def test_options_reach_the_library(partkit, library):
             "seed": 7,
             "task": "masked-lm",
             "trust_remote_code": True,
+            "weights": None,
         },
     )
     profiled = {"device": "cpu", "threads": 1, "analytic": None, "refresh": False, "memory_bytes": 9_000_000_000}

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, cast
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
-from partkit.models.sources.base import DTYPE_OPTION, INPUT_OPTION, ModelInfo, Source, require_dynamic
+from partkit.models.sources.base import (
+    DTYPE_OPTION,
+    INPUT_OPTION,
+    WEIGHTS_OPTION,
+    ModelInfo,
+    Source,
+    require_dynamic,
+)
 from partkit.models.sources.default_inputs import parse_input
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ def parse_model(
     seed: int = 1,
     task: str | None = None,
     trust_remote_code: bool = False,
+    weights: str | None = None,
 ) -> ModelSpec:
     """The spec of the model that ``text`` names, after cheap checks; nothing is built and torch isn't imported.
 
@@ -65,6 +73,12 @@ def parse_model(
         options[INPUT_OPTION + parse_input(item, dtype=dtype or "float32").name] = item
     if trust_remote_code:
         options["trust_remote_code"] = True
+    if weights is not None and not text.startswith("py:"):
+        raise UsageError(
+            f"--weights is for modules of your own (py:), and {text} has its weights already", hint="leave it out"
+        )
+    if weights is not None:
+        options[WEIGHTS_OPTION] = weights
     spec = ModelSpec(source=text, dtype=dtype or "float32", seed=seed, task=task, options=options)
     return _source(spec).check(spec)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from partkit.data.model import InputSpec, ModelSpec
@@ -17,6 +18,10 @@ INPUT_OPTION = "input."
 
 DTYPE_OPTION = "dtype"
 """The option that keeps ``--dtype`` where it was given: a plan's own ``dtype`` tells only how precise the model is."""
+
+
+WEIGHTS_OPTION = "weights"
+"""The option that keeps ``--weights``: where the weights of a module of one's own are."""
 
 
 class Source(Protocol):
@@ -87,6 +92,11 @@ def _dynamic_texts(spec: ModelSpec) -> tuple[str, ...]:
 def asked_dtype(spec: ModelSpec) -> str | None:
     """What ``--dtype`` asked for; None: each tensor keeps its own."""
     return str(spec.options[DTYPE_OPTION]) if DTYPE_OPTION in spec.options else None
+
+
+def weights_path(spec: ModelSpec) -> Path | None:
+    """What ``--weights`` names; None: the model has its own."""
+    return Path(str(spec.options[WEIGHTS_OPTION])).expanduser() if WEIGHTS_OPTION in spec.options else None
 
 
 def refuse_batch_and_seq(spec: ModelSpec) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
+from partkit.models.checkpoint import open_weights
 from partkit.models.own_code import look_in_working_folder
-from partkit.models.sources.base import refuse_batch_and_seq, target
+from partkit.models.sources.base import refuse_batch_and_seq, target, weights_path
 
 if TYPE_CHECKING:
     from partkit.models.sources.loaded import LoadedModel
@@ -27,6 +28,9 @@ class PythonFactorySource:
         if _TARGET.fullmatch(target(spec)) is None:
             raise UsageError(f"{spec.source!r} names no function", hint="write it as py:package.module:factory")
         refuse_batch_and_seq(spec)
+        path = weights_path(spec)
+        if path is not None:
+            open_weights(path)
         return spec
 
     def load(self, spec: ModelSpec) -> LoadedModel:

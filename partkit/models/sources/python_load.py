@@ -16,14 +16,15 @@ from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UsageError
 from partkit.models.inputs import synthetic_tensor
 from partkit.models.refusals import refuse_script
-from partkit.models.sources.base import asked_dtype, input_overrides
+from partkit.models.sources.base import asked_dtype, input_overrides, weights_path
 from partkit.models.sources.casting import cast, cast_module, precision_of
 from partkit.models.sources.default_inputs import mark_dynamic, parse_input, within_own_ranges
 from partkit.models.sources.loaded import LoadedModel
-from partkit.models.sources.meta_build import freeze
+from partkit.models.sources.meta_build import freeze, move_to_meta
+from partkit.models.sources.own_weights import put_on_weights
 from partkit.models.sources.signature import describe_tensor, named_leaves, with_own_tensors
 from partkit.models.structures import register_classes
-from partkit.models.weights import ModuleWeights, SeededWeights, named_tensors
+from partkit.models.weights import ModuleWeights, SeededWeights, WeightSource, named_tensors
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -42,7 +43,10 @@ def load_made(spec: ModelSpec, factory: Callable[[], Any]) -> LoadedModel:
     args, kwargs, inputs = _fit(spec, module, call)
     tensors = dict(named_tensors(module))
     on_meta = any(tensor.is_meta for tensor in tensors.values())
-    weights = SeededWeights(spec.seed, module) if on_meta else ModuleWeights(tensors)
+    path = weights_path(spec)
+    weights: WeightSource = SeededWeights(spec.seed, module) if on_meta else ModuleWeights(tensors)
+    if path is not None:
+        weights = put_on_weights(module, path)
     changes = {"inputs": inputs, "dtype": precision_of(tensors.values(), default=spec.dtype)}
     spec = spec.model_copy(update=changes)
     return LoadedModel(spec, module, args, kwargs, weights, make_anew=lambda: _make(spec, factory)[0])
@@ -57,6 +61,14 @@ def _make(spec: ModelSpec, factory: Callable[[], Any]) -> tuple[nn.Module, Call]
         raise UsageError(f"{spec.source} raised {type(error).__name__}: {error}") from error
     module, call = _split(spec, made)
     refuse_script(spec.source, module)
+    path = weights_path(spec)
+    if path is not None:
+        if any(is_lazy(tensor) for _, tensor in named_tensors(module)):
+            raise UsageError(
+                f"{spec.source} has lazy modules, whose parameters have no shape that --weights could fill",
+                hint="return the module with its sizes given",
+            )
+        put_on_weights(move_to_meta(module), path)
     _initialise_lazy(spec, module, call)
     asked = asked_dtype(spec)
     return freeze(module if asked is None else cast_module(module, getattr(torch, asked))), call
