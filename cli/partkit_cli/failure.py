@@ -12,7 +12,7 @@ USAGE = 2
 ENVIRONMENT = 3
 OUTPUTS_DIFFER = 6
 RESULT_INVALID = 7
-INTERRUPTED = 130
+HUNG_UP, INTERRUPTED, TERMINATED = 129, 130, 143
 READER_GONE = 141
 """128 + SIGPIPE: what a shell reports for any program whose output pipe was closed (``partkit show … | head``)."""
 
@@ -60,7 +60,7 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, PartkitError):
         return error.exit_code
     if isinstance(error, Interrupted):
-        return 128 + error.number
+        return HUNG_UP if error.number == signal.SIGHUP else TERMINATED
     if isinstance(error, StdoutLostError):
         return READER_GONE if error.reader_is_gone else ENVIRONMENT
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), FAULT_IN_PARTKIT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from partkit.data.orders import OpenStream
 from partkit.data.places import Place
+from partkit.ranks.own_folder import own_folder
 from partkit.runs.slot_count import SlotCounts
 from partkit.transport.counts import Counts
 from partkit.transport.item_form import ItemForm
@@ -43,8 +43,7 @@ class ItemChannel:
         self.num_slots, self._form = slots.in_flight, form
         self._num_put = self._num_taken = 0
         num_outputs = slots.in_flight + slots.lent
-        folder = Path(tempfile.mkdtemp(prefix="partkit-", dir=shared_folder()))
-        try:
+        with own_folder(shared_folder()) as folder:
             self._inputs = SharedSlots(folder / "inputs", form.inputs, self.num_slots)
             self._outputs = LentSlots(SharedSlots(folder / "outputs", form.outputs, num_outputs), slots.lent)
             self._heads = ItemHeads(folder / "heads", form.labels, self.num_slots)
@@ -62,8 +61,6 @@ class ItemChannel:
                     outputs=tuple(form.wanted),
                 )
             )
-        finally:
-            shutil.rmtree(folder)
 
     @property
     def num_under_way(self) -> int:
