@@ -12,6 +12,7 @@ from partkit.data.orders import OpenStream
 from partkit.data.places import Place
 from partkit.ranks.own_folder import own_folder
 from partkit.runs.slot_count import SlotCounts
+from partkit.transport.buffers import copy_alone
 from partkit.transport.counts import Counts
 from partkit.transport.item_form import ItemForm
 from partkit.transport.item_heads import ItemHeads
@@ -84,7 +85,7 @@ class ItemChannel:
         self._output_slots[slot] = self._outputs.claim()
         self._heads.write(number, self._output_slots[slot], sizes)
         for name, target in self._inputs.tensors(slot, self._form.inputs_of(sizes)).items():
-            target.copy_(bound[name])
+            copy_alone(target, bound[name])
         self._num_put += 1
         for writer in self._put:
             writer.advance(self._num_put)

@@ -34,6 +34,7 @@ from partkit.runs.async_items import in_order
 from partkit.runs.item_channel import ItemChannel, shared_folder
 from partkit.runs.slot_count import choose_slots
 from partkit.runs.submissions import Submission, Submissions
+from partkit.transport.buffers import copy_alone
 from partkit.transport.item_form import ItemForm
 
 _LOOK_S = 0.2
@@ -275,10 +276,18 @@ class Pipeline:
     def _next(self, rebuild: Rebuild) -> Any:
         self._await_output()
         tensors, is_short = self._channel.take()
-        return rebuild(_copies(tensors) if is_short or self._copy else tensors)
+        return rebuild(self._copies(tensors) if is_short or self._copy else tensors)
 
     def _submitted(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Any:
-        return self.form.rebuild(_copies(tensors) if is_short or self._copy else tensors)
+        return self.form.rebuild(self._copies(tensors) if is_short or self._copy else tensors)
+
+    def _copies(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self._job.device == "cuda":  # the cores are free to help
+            return {name: tensor.clone() for name, tensor in tensors.items()}
+        copies = {name: torch.empty_like(tensor) for name, tensor in tensors.items()}
+        for name, copy in copies.items():
+            copy_alone(copy, tensors[name])
+        return copies
 
     def _await_output(self) -> None:
         """Wait until the next output is there. Raises :class:`RankFailedError` where it will not come."""
@@ -333,7 +342,3 @@ class Pipeline:
         self._submissions.fail(error if isinstance(error, PartkitError) else UsageError(_CLOSED))
         if was_open:
             self._channel.close()
-
-
-def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}

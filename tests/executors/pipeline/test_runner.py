@@ -115,6 +115,43 @@ def test_only_the_outputs_of_kept_items_hold_the_host_back(runner: StageRunner) 
     assert clock.events[:6] == [("run", 0), ("run", 1), ("run", 2), ("wait", 0), ("wait", 1), ("run", 3)]
 
 
+class LeavingClock(LateClock):
+    """Also tells when outputs leave and what waits for that; turns end as they are told to."""
+
+    num_ended = 0
+
+    def leave(self, turn: int, copy: Callable[[], None]) -> None:
+        self.events.append(("leave", turn))
+        super().leave(turn, copy)
+
+    def follow(self, turn: int) -> None:
+        self.events.append(("follow", turn))
+
+    def has_ended(self, turn: int) -> bool:
+        return turn < self.num_ended
+
+
+def test_a_programs_outputs_leave_behind_their_turn_and_the_host_waits_for_none(runner: StageRunner) -> None:
+    runner._clock = clock = LeavingClock(ahead=128)
+    left: list[int] = []
+    with torch.inference_mode():
+        runner.open(lambda item, values: left.append(item) if set(values) else None)
+        runner.learn(4)
+        for _ in range(4):
+            runner.step()
+        assert clock.events == [
+            *(("run", 0), ("leave", 0), ("run", 1), ("leave", 1)),
+            *(("follow", 0), ("run", 2), ("leave", 2)),  # the device holds the slot's next turn until outputs have left
+            *(("follow", 1), ("run", 3), ("leave", 3)),
+        ]
+        assert (left, runner.num_finished, runner.num_under_way) == ([0, 1, 2, 3], 0, 4)
+        clock.num_ended = 3
+        runner.note_ends()
+        assert (runner.num_finished, runner.num_under_way) == (3, 1)
+        runner.finish()
+        assert (runner.num_finished, runner.num_under_way) == (4, 0)
+
+
 class Ends:
     """A place with items under way, which tells the order in which they are waited for."""
 
