@@ -130,7 +130,11 @@ CHECKED = [
         2,
         "there is no file none.json; check the path, or make it with 'partkit plan'",
     ),
-    (f"show {PLAN} --format pdf", 2, "there is no format 'pdf'; the formats are table, markdown, csv, json"),
+    (
+        f"show {PLAN} --format pdf",
+        2,
+        "there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml",
+    ),
     (
         "compare bert-tiny --with single,fastest",
         2,
@@ -146,7 +150,11 @@ CHECKED = [
         2,
         "--with names no executor; name some of single, replicas, pipeline, split, dispatch, fsdp, deepspeed",
     ),
-    ("compare bert-tiny --format pdf", 2, "there is no format 'pdf'; the formats are table, markdown, csv, json"),
+    (
+        "compare bert-tiny --format pdf",
+        2,
+        "there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml",
+    ),
     (
         "compare bert-tiny -o folder",
         2,

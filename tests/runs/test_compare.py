@@ -98,8 +98,8 @@ def test_rigged_executors_spoil_no_other_row_and_leave_no_process() -> None:
         "Refuses": "unsupported",
     }
     assert rows["GivesWrongOutputs"].reason == (
-        "its outputs differ by 1, and 0.0001 is allowed (output output of item 1: 16 of 16 elements differ, the first "
-        "at [0, 0], the most at [1, 0]: 1.06637 and not 0.0663677)"
+        "its outputs differ by 1, and 0.0001 is allowed (output output of item 0: 16 of 16 elements differ, the first "
+        "at [0, 0], the most at [0, 1]: 1.06849 and not 0.0684854)"
     )
     fastest = comparison.model.batch / SLEEP_S
     assert 0 < (rows["Sleeps"].samples_per_s or 0) <= fastest < (rows["single"].samples_per_s or 0)

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from partkit.errors import MachineError, MismatchError, RankFailedError, UsageEr
 from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.run_options import RunOptions
 from partkit.runs.run import run_plan
+from tests.listeners import listening, own_family
 from tests.planned import plan_of
 
 QUICK = RunOptions(device="cpu", items=12, latency_items=4)
@@ -25,7 +27,10 @@ QUICK = RunOptions(device="cpu", items=12, latency_items=4)
 def test_a_pipeline_gives_the_unsplit_models_outputs(source: str, num_stages: int, replicas: int) -> None:
     plan = plan_of(source, num_stages, replicas=replicas)
     options = RunOptions(device="cpu", items=12, latency_items=4, allow_code=True)
-    result = run_plan(plan, options)
+    addresses: set[IPv4Address | IPv6Address] = set()
+    result = run_plan(plan, options, lambda *_: addresses.update(listening(own_family())))
+    assert addresses, "gloo's own listeners are seen"
+    assert all(address.is_loopback for address in addresses), addresses
     assert result is not None
     assert result.check.passed is True
     assert result.check.max_abs_diff == 0.0

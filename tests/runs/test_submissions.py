@@ -211,7 +211,7 @@ def test_a_rank_that_dies_fails_every_future_with_the_first_cause() -> None:
         for future in futures:
             with pytest.raises(RankFailedError) as raised:
                 future.result(60)
-            assert raised.value.message == "rank 1 of 2 (pipeline on cpu) was ended by SIGKILL during 'stream'"
+            assert raised.value.message == "rank 1 of 2 (stage 1, pipeline on cpu) was ended by SIGKILL during 'stream'"
         with pytest.raises(RankFailedError, match="was ended by SIGKILL"):
             pipeline.submit(item(1))
 
