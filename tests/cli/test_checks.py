@@ -153,7 +153,7 @@ CHECKED = [
     (
         "compare bert-tiny --format pdf",
         2,
-        "there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml",
+        "there is no format 'pdf'; the formats are table, markdown, csv, json",
     ),
     (
         "compare bert-tiny -o folder",
