@@ -27,15 +27,14 @@ from partkit.data.result import Check, Comparison
 from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, RefusedByRankError, UnsupportedError
 from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
-from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup
 from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, make_reference
 from partkit.runs.comparison_defaults import DEFAULT_EXECUTORS, ROUNDS, SECONDS_PER_ROUND, TIMEOUT_S
-from partkit.runs.contender import Contender, row_of, throttles
+from partkit.runs.comparison_result import comparison_of
+from partkit.runs.contender import Contender
 from partkit.runs.statistics import is_settled
-from partkit.runs.verdict import conclude
 
 _CORES_A_LOAD = 2
 """Cores that one executor is assumed to keep busy while it loads."""
@@ -160,7 +159,7 @@ class Contest:
             self._load(sitting)
             self._sit(sitting)
             sittings.extend(_later_sittings(sitting))
-        return _comparison(self._plan, self._contenders, self._options, self._load_before, self._unchecked)
+        return comparison_of(self._plan, self._contenders, self._options, self._load_before, self._unchecked)
 
     def _load(self, sitting: Sequence[Contender]) -> None:
         for done, contender in enumerate(sitting):
@@ -280,58 +279,3 @@ def _difference(check: Check) -> str:
     if check.max_abs_diff is None or check.max_abs_diff <= check.tolerance:
         return f"its outputs are not finite or not of the reference's shapes{what}"
     return f"its outputs differ by {check.max_abs_diff:.2g}, and {check.tolerance:.2g} is allowed{what}"
-
-
-# --- the result ---------------------------------------------------------------------------------------------
-
-
-def _comparison(
-    plan: Plan,
-    contenders: Sequence[Contender],
-    options: CompareOptions,
-    load_before: float,
-    unchecked: str | None,
-) -> Comparison:
-    """The contenders' rows and what they come to; ``unchecked`` is why none of them was checked."""
-    rows = tuple(row_of(contender) for contender in contenders)
-    reasons = [f"{row.executor}: {row.reason}" for row in rows if row.status == "invalid"]
-    if unchecked is not None:
-        reasons = [unchecked]  # once for all
-    elif not any(row.status == "ok" for row in rows):
-        reasons.append("no executor ran")
-    num_devices = len({device for stage in plan.stages for device in stage.devices})
-    return Comparison(
-        valid=not reasons,
-        reasons=tuple(reasons),
-        model=plan.model,
-        devices=num_devices,
-        rows=rows,
-        verdict=conclude(rows, num_devices),
-        warnings=(*plan.model.notes, *_warnings(contenders, options, load_before)),
-        environment=_environment(plan, contenders, options),
-    )
-
-
-def _warnings(contenders: Sequence[Contender], options: CompareOptions, load_before: float) -> Iterator[str]:
-    if options.quick:
-        yield "quick: few and short rounds, so that figures are rough"
-    if load_before > num_cores() / 2:
-        yield f"the machine was busy before the comparison: load {load_before:.1f} on {num_cores()} cores"
-    yield from (f"clocks were throttled: {reason}" for reason in sorted(throttles(contenders)))
-
-
-def _environment(plan: Plan, contenders: Sequence[Contender], options: CompareOptions) -> dict[str, Any]:
-    started = [contender.group.job for contender in contenders if contender.group is not None]
-    device = started[0].device if started else options.device
-    return {
-        **describe_environment(),
-        **(describe_gpus() if device == "cuda" else {}),
-        "rounds": options.rounds,
-        "seconds_per_round": options.seconds_per_round,
-        "quick": options.quick,
-        "device": device,
-        "threads_per_rank": started[0].threads if started else options.threads,
-        "streams": options.streams,
-        "seed_of_weights_and_inputs": plan.model.seed,
-        "seed_of_turns": options.seed,
-    }
