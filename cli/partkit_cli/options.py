@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from partkit.data.margin import MARGIN
 from partkit.errors import InfeasibleError, UsageError
 from partkit_cli.completion import (
     analytic_names,
@@ -18,15 +18,12 @@ from partkit_cli.completion import (
     planner_names,
     task_names,
 )
+from partkit_cli.pins_and_caps import caps_of, pins_of, split_cap
 
 if TYPE_CHECKING:
     from partkit.data.cluster import Cluster
     from partkit.data.model import ModelSpec
     from partkit.planners import PlanRequest
-
-
-ALL = "all"
-"""The device of a ``--cap`` that holds for every device."""
 
 
 class DeviceChoice(StrEnum):
@@ -184,7 +181,7 @@ class PlanOptions:
     margin: Annotated[
         float,
         typer.Option(min=0.0, max=0.9, help="Share of each GPU's free memory that a plan leaves alone."),
-    ] = 0.08
+    ] = MARGIN
     granularity: Annotated[Granularity, typer.Option(help="What a cut may go between.")] = Granularity.OP
     non_contiguous: Annotated[
         bool, typer.Option("--non-contiguous", help="Let stages send back and forth: for study, nothing runs it.")
@@ -208,14 +205,11 @@ class PlanOptions:
 
     def caps_bytes(self, cluster: Cluster) -> dict[int, int]:
         """Memory caps by device of ``cluster``; one for ``all`` holds for those that have none of their own."""
-        named = [_split_cap(text) for text in self.caps]
-        of_all = {device: size for name, size in named if name == ALL for device in range(len(cluster.devices))}
-        return of_all | dict(
-            _cap(text, cluster) for text, (name, _) in zip(self.caps, named, strict=True) if name != ALL
-        )
+        return caps_of(self.caps, cluster)
 
     def require_readable(self) -> None:
         """Raise for whatever is wrong with these options by themselves, before any work."""
+        from partkit.data.patterns import require_regex
         from partkit.planners.registry import PLANNERS
 
         if self.exact and self.num_stages is None:
@@ -223,12 +217,12 @@ class PlanOptions:
         _ = self.num_stages, self.max_replicas
         if self.planner not in PLANNERS:
             raise UsageError(f"there is no planner {self.planner!r}", hint=f"choose one of {', '.join(PLANNERS)}")
-        for option, patterns in (("--pin", _pins(self.pins)), ("--keep-together", self.keep_together)):
+        for option, patterns in (("--pin", pins_of(self.pins)), ("--keep-together", self.keep_together)):
             for pattern in patterns:
-                _require_regex(option, pattern)
+                require_regex(option, pattern)
         for text in self.caps:
-            _split_cap(text)
-        for pattern, stage in _pins(self.pins).items():
+            split_cap(text)
+        for pattern, stage in pins_of(self.pins).items():
             if self.num_stages is not None and stage >= self.num_stages:
                 raise InfeasibleError(
                     f"pin {pattern}={stage} names stage {stage}, and a plan may have {self.num_stages} here",
@@ -248,7 +242,7 @@ class PlanOptions:
             planner=self.planner,
             objective=self.objective.value,
             memory_caps_bytes=self.caps_bytes(cluster),
-            pins=_pins(self.pins),
+            pins=pins_of(self.pins),
             granularity=self.granularity.value,
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
@@ -264,16 +258,6 @@ def _count_or_auto(text: str, option: str, what: str) -> int | None:
     return int(text)
 
 
-def _pins(texts: list[str]) -> dict[str, int]:
-    pins: dict[str, int] = {}
-    for regex, stage in map(_pin, texts):
-        if pins.setdefault(regex, stage) != stage:
-            raise InfeasibleError(
-                f"--pin {regex!r} names stage {pins[regex]} and stage {stage}", hint="leave one of them out"
-            )
-    return pins
-
-
 ANALYTIC = typer.Option(
     "--analytic",
     metavar="DEVICE",
@@ -283,50 +267,10 @@ ANALYTIC = typer.Option(
 """An option of the commands that profile a model."""
 
 
-def _pin(text: str) -> tuple[str, int]:
-    regex, equals, stage = text.rpartition("=")
-    if not equals or not regex or not stage.isdecimal():
-        raise UsageError(f"--pin {text} is not REGEX=STAGE", hint="write it as --pin 'embeddings=0'")
-    return regex, int(stage)
-
-
 FORMAT = typer.Option(
     "--format", metavar="table|markdown|csv|json", help="How to show it.", autocompletion=format_names
 )
 """An option of the commands that show a file."""
-
-
-def _require_regex(option: str, pattern: str) -> None:
-    from partkit.data.reading import shown
-
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(
-            f"{option} {shown(pattern)} is not a regular expression: {error}", hint="escape it, as in 'layer\\.0'"
-        ) from None
-
-
-def _split_cap(text: str) -> tuple[str, int]:
-    from partkit.data.units import parse_bytes
-
-    name, equals, size = text.rpartition("=")
-    if not equals:
-        raise UsageError(f"--cap {text} is not DEVICE=SIZE", hint="write it as --cap 0=24GiB")
-    return name, parse_bytes(size)
-
-
-def _cap(text: str, cluster: Cluster) -> tuple[int, int]:
-    name, size = _split_cap(text)
-    names = [device.name for device in cluster.devices]
-    if name in names:
-        return names.index(name), size
-    if name.isdecimal() and int(name) < len(names):
-        return int(name), size
-    raise UsageError(
-        f"--cap {text} names device {name!r}, and cluster {cluster.name!r} has {len(names)}",
-        hint=f"use 0 to {len(names) - 1}, or one of {', '.join(names)}",
-    )
 
 
 _FLAGS = {"compiled": "--compile", "inputs": "--input", "pins": "--pin", "caps": "--cap"}

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from partkit.errors import TooFewDevicesError, UsageError
 from partkit_cli.checks import PLANS, require_cluster_where_analytic
-from partkit_cli.options import ALL, DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
+from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
+from partkit_cli.pins_and_caps import ALL
 
 if TYPE_CHECKING:
     from partkit.data.cluster import Cluster
+    from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
     from partkit.data.profile import Profile
 
@@ -59,6 +61,13 @@ def profile_of(
         from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
+    return profile_of_spec(spec, machine, output, analytic=analytic, refresh=refresh)
+
+
+def profile_of_spec(
+    spec: ModelSpec, machine: MachineOptions, output: Output, *, analytic: str | None, refresh: bool
+) -> Profile:
+    """The profile of a model that was named, as the options want it; raises what profiling raises."""
     from partkit.runs.profile_model import profile_model
 
     with output.progress() as progress:

@@ -12,9 +12,7 @@ from torch.utils import _pytree as pytree
 
 from partkit.data.job import RunJob
 from partkit.data.orders import OpenStream
-
-Leaves = list[torch.Tensor | None]
-"""A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
+from partkit.stages.cut import Leaves
 
 
 def flat_outputs(outputs: object) -> Leaves:

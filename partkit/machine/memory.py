@@ -10,13 +10,11 @@ from pathlib import Path
 import psutil
 import torch
 
+from partkit.data.margin import MARGIN
 from partkit.data.units import format_bytes
 from partkit.errors import OutOfMemoryError, UnsupportedError
 from partkit.machine.devices import host_memory_bytes
 from partkit.machine.gpu_sampler import nvml_handle
-
-MARGIN = 0.08
-"""Share of the free memory that is left alone: workspaces of libraries, fragments, other tenants that grow."""
 
 
 def free_gpu_bytes(index: int) -> int | None:

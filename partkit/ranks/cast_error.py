@@ -6,7 +6,7 @@ import torch
 
 from partkit.data.model import ModelSpec
 from partkit.data.replies import CastError
-from partkit.executors.protocol import Leaves, RankContext, flat_outputs
+from partkit.executors.protocol import RankContext, flat_outputs
 from partkit.machine.devices import host_memory_bytes
 from partkit.models.fast_path import without_fast_path
 from partkit.models.inputs import split_arguments
@@ -15,6 +15,7 @@ from partkit.models.sources import load_model
 from partkit.models.sources.base import asked_dtype
 from partkit.models.sources.casting import cast
 from partkit.ranks.outputs import cast_error_of
+from partkit.stages.cut import Leaves
 
 _COARSE = ("bfloat16", "float16")
 _ITEMS = 2

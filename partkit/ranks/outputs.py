@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from partkit.data.replies import CastError, OutputDifference
-from partkit.executors.protocol import Leaves, Trace
+from partkit.executors.protocol import Trace
+from partkit.stages.cut import Leaves
 
 _METADATA = "partkit"
 """Key of the reference file's metadata: what is known of its outputs beside their numbers."""

@@ -12,13 +12,14 @@ from typing import Any
 from partkit.data.cache import find_kept, keep
 from partkit.data.cluster import Cluster, Device, Link, PairLink
 from partkit.data.job import DeviceType, LinksJob
+from partkit.data.margin import MARGIN
 from partkit.data.orders import MeasureLinks
 from partkit.data.progress import Progress, silent
 from partkit.data.replies import LinksMeasured
 from partkit.data.units import significant
 from partkit.machine.devices import host_memory_bytes, num_cores, num_cuda_devices, resolve_device
 from partkit.machine.environment import package_version
-from partkit.machine.memory import MARGIN, free_gpu_bytes
+from partkit.machine.memory import free_gpu_bytes
 from partkit.ranks.group import RankGroup
 from partkit.transport.probe import fit_link
 

@@ -275,11 +275,14 @@ class Pipeline:
 
     def _next(self, rebuild: Rebuild) -> Any:
         self._await_output()
-        tensors, is_short = self._channel.take()
-        return rebuild(self._copies(tensors) if is_short or self._copy else tensors)
+        return rebuild(self._lent(*self._channel.take()))
 
     def _submitted(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Any:
-        return self.form.rebuild(self._copies(tensors) if is_short or self._copy else tensors)
+        return self.form.rebuild(self._lent(tensors, is_short))
+
+    def _lent(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Mapping[str, torch.Tensor]:
+        """What the user gets of an output: the shared memory itself, or copies where slots are short or asked for."""
+        return self._copies(tensors) if is_short or self._copy else tensors
 
     def _copies(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if self._job.device == "cuda":  # the cores are free to help

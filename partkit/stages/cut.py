@@ -48,6 +48,10 @@ class ValueSpec:
         return count * self.dtype.itemsize
 
 
+Leaves = list[torch.Tensor | None]
+"""A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
+
+
 @dataclass(frozen=True)
 class Computed:
     """One of the model's flat outputs that the graph computes. Every other is a constant, a string perhaps that is the

@@ -21,15 +21,12 @@ from partkit.data.units import format_bytes
 from partkit.errors import InfeasibleError
 from partkit.models.capture import Capture, value_bytes
 from partkit.models.capture.groups import node_groups
-from partkit.stages.cut import Computed, StageGraph, cut
+from partkit.stages.cut import Computed, Leaves, StageGraph, cut
 from partkit.stages.load_tensors import Read
 from partkit.stages.materialise import materialise
 
 Window = StageGraph
 """A window is cut as a stage is, and has the same parts."""
-
-Leaves = list[torch.Tensor | None]
-"""A model's outputs for one item, flat, on the CPU; None where a leaf is no tensor."""
 
 
 def make_windows(captured: Capture, budget_bytes: int | None) -> tuple[Window, ...]:

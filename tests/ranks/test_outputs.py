@@ -7,13 +7,14 @@ from torch import nn
 
 from partkit.data.job import RunJob
 from partkit.data.replies import CastError, OutputDifference
-from partkit.executors.protocol import Leaves, RankContext, Trace, flat_outputs
+from partkit.executors.protocol import RankContext, Trace, flat_outputs
 from partkit.models.inputs import split_arguments
 from partkit.models.of_job import item_inputs
 from partkit.models.sources import load_model
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
 from partkit.ranks.outputs import difference as largest_difference
+from partkit.stages.cut import Leaves
 from tests.planned import plan_of
 
 INF, NAN = math.inf, math.nan

@@ -10,6 +10,7 @@ import typer
 from partkit_cli.completion import model_names
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions
 from partkit_cli.output import Output
+from partkit_cli.planning import profile_of_spec
 
 
 def profile(
@@ -47,18 +48,7 @@ def profile(
 
         nominal_device(analytic)
     spec = building.spec(model)
-    from partkit.runs.profile_model import profile_model
-
-    with output.progress() as progress:
-        measured = profile_model(
-            spec,
-            device=machine.device.value,
-            threads=machine.threads,
-            refresh=refresh,
-            analytic=analytic,
-            memory_bytes=machine.memory_bytes,
-            progress=progress,
-        )
+    measured = profile_of_spec(spec, machine, output, analytic=analytic, refresh=refresh)
     output.document(measured)
     if path is not None:
         output.note(f"wrote {measured.save(path)}")

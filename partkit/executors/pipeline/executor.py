@@ -11,23 +11,23 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from partkit.data.orders import OpenStream
 from partkit.data.places import Place, places
-from partkit.executors.info import executor_info
 from partkit.executors.pipeline.loop import turns_of_a_loop
 from partkit.executors.pipeline.loop_choice import LoopTrial, decision, is_tried, pays, refusal
 from partkit.executors.pipeline.order import turns_in_order
+from partkit.executors.pipeline.room import require_room_for
 from partkit.executors.pipeline.runner import StageRunner
 from partkit.executors.pipeline.stream import ItemMemory, StageStream
+from partkit.executors.pipeline.threads import run_side_by_side
 from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.devices import num_cores
-from partkit.machine.memory import require_room
 from partkit.models.capture import Capture, random_draws
 from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, runnable, tensor_reader
 from partkit.stages.cut import StageGraph, cut_plan
@@ -78,7 +78,8 @@ class PipelineExecutor:
             if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
                 torch.cuda.set_stream(stream)
                 torch.cuda.set_device(self._context.device)
-        self._require_room(stages, captured, compute)
+        devices = {place.index: self._device(compute[place.index]) for place in self._mine}
+        require_room_for(self._job, captured, [(stages[place.stage], devices[place.index]) for place in self._mine])
         wiring = Wiring(
             stages,
             self._places,
@@ -94,23 +95,6 @@ class PipelineExecutor:
         for runner in self._runners:
             if (reason := runner.slots.why_no_graph) is not None:
                 self.notes.append(f"stage {runner.place.stage} runs without a CUDA graph: {reason}")
-
-    def _require_room(
-        self, stages: Sequence[StageGraph], captured: Capture, compute: Mapping[int, torch.cuda.Stream | None]
-    ) -> None:
-        """Refuse stages whose tensors their device cannot hold, before anything is read."""
-        by_device: dict[torch.device, list[StageGraph]] = {}
-        for place in self._mine:
-            stream = compute[place.index]
-            by_device.setdefault(self._context.device if stream is None else stream.device, []).append(
-                stages[place.stage]
-            )
-        for device, own in by_device.items():
-            read = {str(node.target) for stage in own for node in stage.graph.find_nodes(op="get_attr")}
-            needed = sum(captured.tensors[name].num_bytes for name in read & set(captured.tensors))
-            is_whole = executor_info(self._job.executor).holds_whole_model
-            what = self._job.executor if is_whole else f"stage {', '.join(str(stage.index) for stage in own)}"
-            require_room(needed, device, what, budget_bytes=self._job.memory_bytes if is_whole else None)
 
     def choose_loop(self) -> None:
         """See :class:`TriesLoop`."""
@@ -197,11 +181,7 @@ class PipelineExecutor:
         if len(self._streams) == 1:
             self._streams[0].run()
             return
-        threads = ThreadPoolExecutor(len(self._streams))
-        done, _ = wait([threads.submit(each.run) for each in self._streams], return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()  # of a fault; the other threads may wait for it for ever, and end with the rank
-        threads.shutdown()
+        run_side_by_side([each.run for each in self._streams])
 
     def stage_s(self) -> dict[int, float]:
         """Each place's stage alone, while other ranks do the same on their own devices."""
@@ -239,7 +219,7 @@ class PipelineExecutor:
         wiring: Wiring,
         compute: torch.cuda.Stream | None,
     ) -> StageRunner:
-        device = torch.device("cpu") if compute is None else compute.device
+        device = self._device(compute)
         sizes = self._job.fed.sizes
         forms = StageForms(
             stage,
@@ -278,6 +258,10 @@ class PipelineExecutor:
         if self._job.device == "cuda":
             items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
         return lambda item: items[item % count]
+
+    def _device(self, compute: torch.cuda.Stream | None) -> torch.device:
+        """Where a place computes: its stream's device, or the CPU."""
+        return torch.device("cpu") if compute is None else compute.device
 
     def _stream(self, place: Place) -> torch.cuda.Stream | None:
         if self._job.device == "cpu":
@@ -333,10 +317,7 @@ class PipelineExecutor:
 
         for runner in self._runners:
             runner.start(items, trace, keep=keep, due=due)
-        with ThreadPoolExecutor(len(self._runners)) as threads:
-            done, _ = wait([threads.submit(work, runner) for runner in self._runners], return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
+        run_side_by_side([partial(work, runner) for runner in self._runners])
 
     def _num_devices(self) -> int:
         return len({runner.device for runner in self._runners})

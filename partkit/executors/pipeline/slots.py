@@ -12,9 +12,8 @@ from typing import Protocol
 
 import torch
 
-from partkit.executors.protocol import Leaves
 from partkit.machine.cuda_graph import NotCapturableError, capture_graph
-from partkit.stages.cut import Computed
+from partkit.stages.cut import Computed, Leaves
 from partkit.stages.fault import node_in
 from partkit.stages.forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from partkit.executors.pipeline.executor import PipelineExecutor
-from partkit.executors.protocol import Leaves
+from partkit.stages.cut import Leaves
 
 
 class SplitExecutor(PipelineExecutor):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Sequence
 
-from partkit.executors.protocol import Leaves, RankContext, Trace
+from partkit.executors.protocol import RankContext, Trace
 from partkit.machine.clock import settle
 from partkit.machine.memory import free_bytes
 from partkit.models.of_job import capture_job_model, item_inputs, load_job_model, tensor_reader
+from partkit.stages.cut import Leaves
 from partkit.stages.windows import make_windows, run_windows
 
 

@@ -7,11 +7,11 @@ knows no look-around and no back-references.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
+from partkit.data.patterns import require_regex
 from partkit.data.reading import shown
 from partkit.errors import UsageError
 from partkit.planners.costs.graph import Graph
@@ -23,12 +23,7 @@ def matching_nodes(graph: Graph, pattern: str, *, option: str) -> list[int]:
     ``encoder.layer.1`` matches ``bert.encoder.layer.1.attention`` and not ``bert.encoder.layer.11``. Raises
     :class:`UsageError` naming ``option`` for no regular expression and for one that matches nothing.
     """
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(
-            f"{option} {shown(pattern)} is not a regular expression: {error}", hint="escape it, as in 'layer\\.0'"
-        ) from None
+    require_regex(option, pattern)
     in_path, whole = (
         _tester(text, pattern, option) for text in (rf"(?:^|\.)(?:{pattern})(?:\.|$)", f"^(?:{pattern})$")
     )
