@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from partkit.data.cluster import Cluster
 from partkit.data.document import Document, Measured, Record
 from partkit.data.model import ModelSpec
+from partkit.data.quantities import Seconds
 
 NO_EXECUTOR = "none"
 """Named by a plan whose stages send back and forth: each executor runs a stage once for an item."""
@@ -148,6 +149,12 @@ class Plan(Document):
     model: ModelSpec
     executor: str = "pipeline"
     stages: tuple[Stage, ...] = Field(min_length=1)
+    lanes: int = Field(default=1, ge=1, le=1024)
+    """Items that each place computes side by side, on a stream of its own each."""
+    microbatch: int = Field(default=1, ge=1, le=65_536)
+    """Items that are put together into one batch at the pipeline's entry."""
+    max_delay_s: Seconds = 0.0
+    """Longest that an item waits for others to fill its microbatch; 0: it waits for none."""
     objective: Literal["throughput", "latency", "memory"] = "throughput"
     prediction: Prediction = Prediction()
     bound: Bound = Bound()

@@ -68,6 +68,10 @@ class RunResult(Document):
     latency_s: Latency
     items: int
     batch: int
+    lanes: int = 1
+    """Items that each place computed side by side."""
+    microbatch: int = 1
+    """Items that went through the stages as one."""
     check: Check
     stages: tuple[StageTime, ...] = ()
     bottleneck_efficiency: Measured | None = None

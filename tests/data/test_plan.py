@@ -58,3 +58,17 @@ def test_each_placed_node_has_one_stage():
 
 def test_what_changes_between_runs_stands_last():
     assert list(PLAN.to_data())[-1] == "provenance"
+
+
+def test_a_plan_without_lanes_and_microbatches_takes_items_one_by_one():
+    assert (PLAN.lanes, PLAN.microbatch, PLAN.max_delay_s) == (1, 1, 0.0)
+
+
+def test_lanes_microbatch_and_delay_are_checked():
+    with pytest.raises(FormatError) as caught:
+        Plan.from_data(_edited(lambda plan: plan.update(lanes=0, microbatch=0, max_delay_s=-1.0)), where="p.json")
+    assert str(caught.value) == (
+        "p.json is not a valid plan: lanes: Input should be greater than or equal to 1, not 0; "
+        "microbatch: Input should be greater than or equal to 1, not 0; "
+        "max_delay_s: -1 is out of range: 0, or 1e-18 to 1e+09 s is meant; correct the file there"
+    )
