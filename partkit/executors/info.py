@@ -71,6 +71,9 @@ EXECUTORS = {
     ),
     # it exports the module by itself, and says in its row where that fails
     "torch-pipelining": ExecutorInfo(f"{_WHOLE}.torch_pipelining:TorchPipeliningExecutor", needs_capture=False),
+    "transformers-pp": ExecutorInfo(
+        f"{_WHOLE}.transformers_pipeline:TransformersPipelineExecutor", needs_capture=False
+    ),
 }
 
 

@@ -27,7 +27,8 @@ WITHOUT_ACCELERATE = (
 WITHOUT_DEEPSPEED = "deepspeed can't be imported (it isn't installed); DS_BUILD_OPS=0 pip install 'deepspeed>=0.19.6'"
 REASONS = {
     "accelerate": WITHOUT_ACCELERATE,
-    "torch-pipelining": "torch.distributed.pipelining: RuntimeError: input tensor has to be contiguous",
+    "transformers-pp": "transformers' DistributedConfig(pp_size=N) cuts causal language models made of embed_tokens, "
+    "layers, norm and lm_head, and BertForMaskedLM has no layers, embed_tokens, norm, lm_head",
 } | (dict.fromkeys(("deepspeed", "deepspeed-inject"), WITHOUT_DEEPSPEED) if find_spec("deepspeed") is None else {})
 """Why executors cannot run BERT on this machine's CPU; every other one must."""
 
@@ -53,6 +54,13 @@ def test_an_executor_that_cannot_run_a_model_says_why(name: str, plan: Plan) -> 
     with RankGroup(job_of(plan, name, OPTIONS)) as group, pytest.raises(UnsupportedError) as raised:
         group.call(Load())
     assert str(raised.value) == REASONS[name]
+
+
+@pytest.mark.slow
+def test_transformers_own_pipeline_runs_a_decoder(tmp_path: Path) -> None:
+    plan = plan_of("llama-tiny", 2)
+    reference = make_reference(job_of(plan, "single", OPTIONS), tmp_path)
+    assert_as_reference("transformers-pp", plan, reference)
 
 
 def test_the_library_s_own_pipeline_runs_plain_layers(tmp_path: Path) -> None:

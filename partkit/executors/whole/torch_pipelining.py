@@ -11,6 +11,7 @@ from collections.abc import Container, Sequence
 from typing import Any
 
 import torch
+from torch import fx
 from torch.utils import _pytree as pytree
 
 from partkit.errors import UnsupportedError
@@ -48,6 +49,7 @@ class TorchPipeliningExecutor:
         split_spec = dict.fromkeys(even_layers(module, self._context.world_size), SplitPoint.BEGINNING)
         with faults_are_reasons("torch.distributed.pipelining"):
             pipe = pipeline(module, loaded.args, loaded.kwargs, split_spec=split_spec)
+            send_contiguous(pipe.split_gm)
             stage = pipe.build_stage(self._context.rank, self._context.device)
             self._schedule = ScheduleGPipe(stage, n_microbatches=_GROUP)
             self._batches = [self._group(loaded, first) for first in range(self._job.num_inputs)]
@@ -117,6 +119,30 @@ class TorchPipeliningExecutor:
             )
             for turn, item in enumerate(group)
         }
+
+
+def send_contiguous(split: fx.GraphModule) -> None:
+    """Have a split module's stages give contiguous values, and expect them: the library sends no others.
+
+    A mask that was expanded, as BERT's and ViT's, is not contiguous, and stages allocate what they receive by the
+    strides that the values had when traced.
+    """
+    for stage in split.children():
+        assert isinstance(stage, fx.GraphModule)
+        result = stage.graph.output_node()
+        with stage.graph.inserting_before(result):
+            result.args = fx.map_arg(result.args, _contiguous)
+        for taken in stage.graph.find_nodes(op="placeholder"):
+            if isinstance(value := taken.meta.get("val"), torch.Tensor):
+                taken.meta["val"] = value.contiguous()
+        stage.recompile()
+
+
+def _contiguous(value: fx.Node) -> fx.Node:
+    made = value.graph.call_method("contiguous", (value,))
+    if isinstance(traced := value.meta.get("val"), torch.Tensor):
+        made.meta["val"] = traced.contiguous()
+    return made
 
 
 def even_layers(module: torch.nn.Module, num_stages: int) -> list[str]:
