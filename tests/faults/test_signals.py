@@ -22,6 +22,13 @@ from partkit_cli.signals import ending_in_order
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _heeds_hangups(request: pytest.FixtureRequest) -> None:
+    """nohup makes its children ignore SIGHUP, and theirs do: the tests' own must heed it, however they were started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_ranks_and_their_folder_as_ctrl_c_does(name: str, code: int) -> None:
     with ending_in_order(for_good=False):

@@ -80,7 +80,8 @@ def test_executors_are_measured_side_by_side_on_cpu() -> None:
     assert rows["fsdp"].per_rank_samples_per_s == pytest.approx((rows["fsdp"].samples_per_s or 0) / 2)
     assert rows["single"].per_rank_samples_per_s is None
     assert rows["single"].latency_p50_s is not None, "six items, the fewest for a median"
-    assert rows["replicas"].note == "no CUDA graphs on the CPU: the captured graph runs as generated code"
+    graphless = "no CUDA graphs on the CPU: the captured graph runs as generated code"
+    assert graphless in (rows["replicas"].note or ""), "a busy host adds that its speed had not settled"
     assert comparison.environment["seed_of_weights_and_inputs"] == 1
     assert num_rank_processes() == 0
 
@@ -124,7 +125,7 @@ def test_what_does_not_fit_beside_the_others_is_measured_after_them(
         "NeverFits": "failed",
     }
     later = "measured after the others had gone: memory did not hold all at once"
-    assert [rows[name].note for name in names[:2]].count(later) == 1
+    assert sum(later in (rows[name].note or "") for name in names[:2]) == 1
     assert "failed: out of memory on the host: 87 GB more were asked for, " in (rows["NeverFits"].reason or "")
     assert num_rank_processes() == 0
 
