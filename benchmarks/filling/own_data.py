@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ from partkit.ranks.run_work import steady_rate
 from partkit.runs.open_pipeline import Pipeline
 from partkit.runs.rates import latencies, overall_rate
 
+_BEGIN = time.perf_counter()
 _NUM_THREADS = 16
 _NUM_DISTINCT = 8
 _NUM_SINGLE = 40
@@ -76,16 +78,28 @@ def main() -> None:
             for name, factory in (("bert", bert), ("small", "small"))
             if options.only in (None, name)
         }
+        _say(f"planned {', '.join(plans)}")
         groups = {name: _loading(plan, options.device, stack) for name, plan in plans.items()}
         cases = [_open(name, plan, groups[name], options.device, stack) for name, plan in plans.items()]
+        _say("loaded")
         for case in cases:
             _check(case)
-            for _ in range(options.rounds):
+            _say(f"{case.name}: map and submit agree to the bit")
+            for number in range(options.rounds):
                 _round(case, options.seconds)
+                _say(f"{case.name}: round {number + 1} of {options.rounds}: {_last(case)}")
     told = {case.name: _told(case) for case in cases}
     print("\n".join(_table(told)))
     print(json.dumps(told))
     options.out.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    print(f"{time.perf_counter() - _BEGIN:.0f} s  {text}", file=sys.stderr, flush=True)
+
+
+def _last(case: Case) -> str:
+    return ", ".join(f"{way} {rates[-1]:.5g}" for way, rates in case.rates.items())
 
 
 def _plan(source: str, options: argparse.Namespace) -> Plan:
