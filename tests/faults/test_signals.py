@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _heeds_hangups(request: pytest.FixtureRequest) -> None:
+def _heeds_hangups() -> Iterator[None]:
     """nohup makes its children ignore SIGHUP, and theirs do: the tests' own must heed it, however they were started."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
@@ -55,6 +57,7 @@ def test_a_signal_that_was_ignored_stays_so() -> None:
 
 PROGRAM = """
 import sys, time
+from collections.abc import Iterator
 from pathlib import Path
 import partkit_cli.main as command
 from partkit.data.writing import replacing
