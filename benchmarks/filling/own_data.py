@@ -144,9 +144,9 @@ def _tensors(output: Any) -> Sequence[torch.Tensor]:
 
 def _round(case: Case, seconds: float) -> None:
     """Each way once, of as many items as fill the time at the synthetic rate."""
-    warm = overall_rate(case.group.call(RunItems(num_items=2 * _NUM_THREADS)), case.group.job)[0]
+    warm, _ = _synthetic_rates(case, 2 * _NUM_THREADS)
     count = max(4 * _NUM_THREADS, int(warm * seconds))
-    _note(case.rates, "run", overall_rate(case.group.call(RunItems(num_items=count)), case.group.job)[1])
+    _note(case.rates, "run", _synthetic_rates(case, count)[1])
     _note(case.rates, "map", _map_rate(case.own, case.items, count))
     if case.chosen is not None:
         _note(case.rates, "map, outputs=tokens", _map_rate(case.chosen, case.items, count))
@@ -154,6 +154,12 @@ def _round(case: Case, seconds: float) -> None:
     single = case.group.call(RunItems(num_items=_NUM_SINGLE, one_at_a_time=True))
     _note(case.single_s, "run", statistics.median(latencies(single)))
     _note(case.single_s, "submit", _single_s(case.own, case.items))
+
+
+def _synthetic_rates(case: Case, num_items: int) -> tuple[float, float]:
+    """Items/s of a run from its start to its end, and in steady state."""
+    overall, steady = overall_rate(case.group.call(RunItems(num_items=num_items)), case.group.job)
+    return overall / case.plan.model.batch, steady / case.plan.model.batch
 
 
 def _note(noted: dict[str, list[float]], name: str, value: float) -> None:
@@ -206,7 +212,7 @@ def _told(case: Case) -> dict[str, Any]:
         "stages": len(case.plan.stages),
         "slots": case.own.num_slots,
         "output_bytes": sum(value.num_bytes for value in case.own.form.outputs),
-        "predicted_per_s": case.plan.prediction.samples_per_s,
+        "predicted_per_s": case.plan.prediction.samples_per_s / case.plan.model.batch,
         "predicted_latency_s": case.plan.prediction.latency_s,
         "rates_per_s": {way: statistics.median(rates) for way, rates in case.rates.items()},
         "ratios": {
