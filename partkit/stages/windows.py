@@ -12,6 +12,7 @@ Where windows part has nothing to do with where a plan cuts.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
@@ -65,7 +66,8 @@ def run_windows(
         for each in passes:
             each.through(window, module, device, visit if each is passes[0] else None)
             each.forget(name for name in list(each.values) if last_user.get(name, -1) <= window.index)
-        del module  # before the next window's weights come
+        del module
+        gc.collect()  # a graph and its module hold each other: their weights go before the next window's come
     return [each.leaves for each in passes]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -71,6 +74,29 @@ def test_items_through_windows_have_the_unsplit_models_bits(chain, layers_that_f
         expected = [loaded.module(x) for x in items]
     for outputs, right in zip(found, expected, strict=True):
         assert same_bits(outputs, [right["y"], right["first"]])
+
+
+def test_a_windows_weights_are_gone_before_the_next_ones_come(chain):
+    loaded, captured = chain
+    read, held = tensor_reader(loaded, captured), list[weakref.ref[torch.Tensor]]()
+    windows = make_windows(captured, LAYER_BYTES * 2 + 8 * 2 * 128 * 4)
+    alive_at_read: list[int] = []
+
+    def copied(name: str) -> torch.Tensor:
+        copy = read(name).clone()  # as the copy that a device has
+        alive_at_read.append(sum(each() is not None for each in held))
+        held.append(weakref.ref(copy))
+        return copy
+
+    item = {"x": item_inputs(loaded.spec, 0, 3, loaded)[0]}
+    gc.collect()
+    gc.disable()  # what a collection would find by chance
+    try:
+        run_windows(windows, captured, copied, CPU, [item])
+    finally:
+        gc.enable()
+    assert len(windows) == 3
+    assert max(alive_at_read) < 4, "two layers of two tensors each are a window"
 
 
 def test_each_weight_is_read_once_however_many_items_there_are(chain):
