@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from partkit.errors import MachineError, PartkitError
 from partkit.ranks.launch import started_by_launcher
 from partkit_cli.commands.compare import compare
+from partkit_cli.commands.diff import diff
 from partkit_cli.commands.help import help_
 from partkit_cli.commands.models import models
 from partkit_cli.commands.plan import plan
@@ -59,7 +60,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, report, show, validate, models, help_):
+for command in (profile, plan, run, compare, report, show, diff, validate, models, help_):
     register(app, command)
 
 

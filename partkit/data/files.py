@@ -15,6 +15,7 @@ DOCUMENT_BY_KIND = {
     "plan": "partkit.data.plan:Plan",
     "run": "partkit.data.result:RunResult",
     "comparison": "partkit.data.result:Comparison",
+    "difference": "partkit.data.difference:Difference",
 }
 
 

@@ -72,6 +72,31 @@ def format_rate(per_second: float) -> str:
     return f"{per_second:,.0f}" if abs(per_second) >= 999.5 else _three_digits(per_second)
 
 
+def format_change(change: float) -> str:
+    """How much more or less, of a share, with its sign.
+
+    >>> format_change(0.634), format_change(-0.021), format_change(0.0002), format_change(1234.5)
+    ('+63%', '-2.1%', '±0%', '+123,450%')
+    """
+    if abs(change) < 5e-4:
+        return "±0%"
+    return f"{100 * change:+,.0f}%" if abs(change) >= 0.0995 else f"{100 * change:+.1f}%"
+
+
+def format_ratio(before: float, after: float) -> str:
+    """How much ``after`` is of ``before``, both positive, in words.
+
+    >>> format_ratio(100, 163), format_ratio(100, 97.9), format_ratio(100, 100.01), format_ratio(100, 104)
+    ('1.63 times that', '2.1% less', 'as much', '4.0% more')
+    """
+    ratio = after / before
+    if abs(ratio - 1) < 5e-4:
+        return "as much"
+    if 0.9 <= ratio <= 1.1:
+        return f"{100 * abs(ratio - 1):.1f}% {'more' if ratio > 1 else 'less'}"
+    return f"{_three_digits(ratio)} times that"
+
+
 def format_count(count: int) -> str:
     """A count with thousands separators.
 

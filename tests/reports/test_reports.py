@@ -143,7 +143,10 @@ def test_colour_is_used_only_when_asked_for():
 HOSTILE = "\x1b]0;owned\x07\x9b2J\u202e\nVALID"
 
 
-FREE = ("source", "name", "module", "modules", "executor", "reason", "reasons", "warnings", "error", "device", "host")
+FREE = (
+    *("source", "name", "module", "modules", "executor", "reason", "reasons", "warnings", "error", "device", "host"),
+    *("what", "path", "before", "after", "only_before", "text"),
+)
 """Keys whose texts a file's author may choose."""
 
 

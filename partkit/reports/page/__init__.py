@@ -11,7 +11,7 @@ from partkit.reports.page.embedded import data_html
 from partkit.reports.page.executors import executors_html, runs_html, use_html
 from partkit.reports.page.html import Html, Section, element, section
 from partkit.reports.page.modules import modules_html
-from partkit.reports.page.sections import bounds_html, environment_html, links_html, models_html
+from partkit.reports.page.sections import bounds_html, differences_html, environment_html, links_html, models_html
 from partkit.reports.page.stages import stages_html
 from partkit.reports.page.verdict import title_of, verdict_html
 
@@ -27,6 +27,7 @@ def page_html(contents: Contents) -> str:
         bounds_html(contents),
         modules_html(contents),
         use_html(contents),
+        differences_html(contents),
         links_html(contents),
         environment_html(contents),
         data_html(contents),

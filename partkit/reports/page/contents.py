@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from partkit.data.cluster import Cluster
+from partkit.data.difference import Difference
 from partkit.data.document import Document
 from partkit.data.explanation import CutExplanation
 from partkit.data.model import ModelSpec
@@ -59,6 +60,11 @@ class Contents:
     def plans(self) -> list[tuple[str, Plan]]:
         """Plans by name."""
         return self.of(Plan)
+
+    @property
+    def differences(self) -> list[tuple[str, Difference]]:
+        """Differences by name."""
+        return self.of(Difference)
 
     @property
     def lone_profiles(self) -> list[tuple[str, Profile]]:

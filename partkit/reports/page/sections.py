@@ -14,6 +14,21 @@ from partkit.reports.sheets import sheet_of
 from partkit.reports.sheets.cuts import cuts_sheet
 
 
+def differences_html(contents: Contents) -> Section | None:
+    """What changed between two files, for each difference among the parts."""
+    if not contents.differences:
+        return None
+    shown = [
+        joined(
+            element("h3", name),
+            element("p", f"{found.after} against {found.before}. {found.text}"),
+            sheet_html(sheet_of(found), f"Values of {found.after} that are not those of {found.before}", sortable=True),
+        )
+        for name, found in contents.differences
+    ]
+    return section("differences", "What changed", *shown)
+
+
 def models_html(contents: Contents) -> Section:
     """The model of each plan with its cuts, then of profiles that no plan here was made from."""
     shown = []

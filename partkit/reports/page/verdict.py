@@ -14,6 +14,10 @@ def verdict_html(contents: Contents) -> Html:
     """A card for each comparison, or else for each run, plan or profile: whatever says most."""
     cards = [_comparison(name, comparison) for name, comparison in contents.comparisons]
     cards += [_run(name, result) for name, result in contents.runs]
+    cards += [
+        _card("warn", each.text, f"{each.after} against {each.before}. From {name}.")
+        for name, each in contents.differences
+    ]
     cards = cards or [_plan(name, plan) for name, plan in contents.plans]
     cards = cards or [_profile(name, profile) for name, profile in contents.of(Profile)]
     return joined(_mixed(contents), *cards)

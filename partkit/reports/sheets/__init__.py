@@ -14,6 +14,7 @@ SHEETS = {
     "plan": "partkit.reports.sheets.plan:plan_sheet",
     "run": "partkit.reports.sheets.run:run_sheet",
     "comparison": "partkit.reports.sheets.comparison:comparison_sheet",
+    "difference": "partkit.reports.sheets.difference:difference_sheet",
 }
 
 

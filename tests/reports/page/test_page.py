@@ -7,6 +7,7 @@ import json
 import pytest
 
 from partkit.data.cluster import Cluster
+from partkit.data.files import load_document
 from partkit.data.result import Comparison, Row
 from partkit.reports.page import page_html
 
@@ -181,6 +182,13 @@ def test_files_of_several_models_are_not_set_beside_each_other_unsaid() -> None:
     text = Reader(page_html(contents(other, PROFILE))).section("verdict")
     assert "These files are of 2 models or shapes, not to be set beside each other: gpt2 float32" in text
     assert "Several models" not in READ.section("verdict")
+
+
+def test_a_difference_is_told_in_words_and_value_by_value() -> None:
+    read = Reader(page_html(contents(load_document(GOLDEN / "difference.v1.json"))))
+    assert read.faults == []
+    assert "Predicted 5,000 samples/s instead of 2,458" in read.section("verdict")
+    assert "stage 0 compute108 µs54.2 µs-50%" in read.section("differences")
 
 
 def test_bert_with_seven_executors_is_under_half_a_megabyte() -> None:
