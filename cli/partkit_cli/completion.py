@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_KIND = re.compile(r'"kind"\s*:\s*"(\w+)"')
+_BEGINNING = 200
 
 
 def model_names(incomplete: str) -> list[str]:
@@ -22,6 +26,21 @@ def file_names(incomplete: str) -> list[str]:
     shown = [each for each in found if each.name.startswith(start) and (start.startswith(".") or each.name[0] != ".")]
     folders = [f"{prefix}{each.name}/" for each in shown if each.is_dir()]
     return [f"{prefix}{each.name}" for each in shown if each.suffix == ".json"] + folders
+
+
+def plan_names(incomplete: str) -> list[str]:
+    """Plan files, JSON files whose kind does not stand at their beginning, and folders to go on from."""
+    return [name for name in file_names(incomplete) if name.endswith("/") or _kind_of(name) in ("plan", None)]
+
+
+def _kind_of(name: str) -> str | None:
+    """The kind that a partkit file names first; None where it is not among its first letters."""
+    try:
+        with Path(name).open(encoding="utf-8", errors="replace") as file:
+            found = _KIND.search(file.read(_BEGINNING))
+    except OSError:
+        return None
+    return found[1] if found is not None else None
 
 
 def cluster_names(incomplete: str) -> list[str]:

@@ -23,10 +23,14 @@ from partkit_cli.commands.run import run
 from partkit_cli.commands.show import show
 from partkit_cli.commands.validate import validate
 from partkit_cli.failure import StdoutLostError
+from partkit_cli.help_text import width_of_help, write_records, write_words_and_examples
 from partkit_cli.output import Output
 from partkit_cli.registration import register
 from partkit_cli.signals import ending_in_order
 from partkit_cli.streams import open_closed_streams
+
+_WHOLE = 200
+"""Letters that no command's first sentence has."""
 
 
 class PartkitGroup(TyperGroup):
@@ -35,7 +39,19 @@ class PartkitGroup(TyperGroup):
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Read the options before the command."""
         with _told_as_later():
-            return super().make_context(*args, **kwargs)
+            return super().make_context(*args, **{"terminal_width": width_of_help(), **kwargs})
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        """Write what partkit does, and what to start with."""
+        del ctx
+        write_words_and_examples(self.help or "", formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command's first sentence whole."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        records = [(name, command.get_short_help_str(_WHOLE)) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            write_records(records, formatter)
 
     def invoke(self, ctx: Any) -> Any:
         """Read the command's options and run it."""

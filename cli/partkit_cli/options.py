@@ -276,12 +276,28 @@ FORMAT = typer.Option(
 _FLAGS = {"compiled": "--compile", "inputs": "--input", "pins": "--pin", "caps": "--cap"}
 
 
+def typed(options: ModelOptions | MachineOptions | PlanOptions) -> list[str]:
+    """The words of a command line that give these options again; those at their defaults are left out."""
+    words: list[str] = []
+    defaults = type(options)()
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if value != getattr(defaults, item.name):
+            for each in value if isinstance(value, list) else [value]:
+                words += [_flag(item.name)] if each is True else [_flag(item.name), str(each)]
+    return words
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
 def refuse(options: ModelOptions | PlanOptions, path: str, kind: str) -> None:
     """Raise :class:`UsageError` if any of ``options`` is given, since the file at ``path`` already fixes them all."""
     defaults = type(options)()
     given = [item.name for item in fields(options) if getattr(options, item.name) != getattr(defaults, item.name)]
     if given:
-        flags = ", ".join(_FLAGS.get(name, f"--{name.replace('_', '-')}") for name in given)
+        flags = ", ".join(_flag(name) for name in given)
         raise UsageError(
             f"{flags} cannot change the {kind} in {path}", hint="leave it out, or name the model instead of the file"
         )

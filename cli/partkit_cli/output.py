@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ import typer
 from partkit.data.printable import escaped_json, lines
 from partkit.errors import CacheWarning
 from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
-from partkit_cli.streams import let_go
+from partkit_cli.streams import columns_of, is_coloured, let_go
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from partkit.data.document import Document
     from partkit.data.progress import Progress
     from partkit.reports.sheet import Sheet
@@ -55,10 +57,7 @@ class Output:
             return
         from partkit.reports.table import render_sheet
 
-        terminal = sys.stdout.isatty()
-        width = shutil.get_terminal_size().columns if terminal else None
-        colour = terminal and "NO_COLOR" not in os.environ
-        self._print(render_sheet(sheet, width=width, colour=colour))
+        self._print(render_sheet(sheet, width=columns_of(sys.stdout), colour=is_coloured(sys.stdout)))
 
     def json(self, data: object) -> None:
         """Print JSON data on stdout if ``--json`` was asked for."""
@@ -69,6 +68,16 @@ class Output:
         """Say on stderr what happened; silent with ``--quiet``."""
         if not self.quiet:
             _say(text)
+
+    def next_step(self, command: Sequence[str]) -> None:
+        """Hint on stderr at the command that most likely comes next; silent with ``--json`` and ``--quiet``."""
+        if not (self.as_json or self.quiet):
+            _say_command(f"next: {shlex.join(('partkit', *command))}")
+
+    def next_page(self, page: Path) -> None:
+        """The same for a page that was written."""
+        if not self.as_json:
+            self.note(f"next: open {page} in a browser")
 
     def warning(self, text: str) -> None:
         """Say on stderr what may surprise."""
@@ -82,7 +91,7 @@ class Output:
             if error.reader_is_gone:
                 return code
         if self.verbose:
-            _say("".join(traceback.format_exception(error)).rstrip("\n"))
+            _write(lines("".join(traceback.format_exception(error)).rstrip("\n")))
         _say(f"partkit: {sentence(error)}")
         self._error(code, *message_and_hint(error))
         return code
@@ -165,8 +174,30 @@ class _Lines:
 
 
 def _say(text: str) -> None:
-    """A line on stderr; where that is lost, the work goes on without it."""
+    """A sentence on stderr, in lines as long as its terminal is wide."""
+    width = columns_of(sys.stderr)
+    if width is None:
+        _write(lines(text))
+        return
+    from partkit.data.wrap import wrapped
+
+    _write(wrapped(lines(text), width, indent="  "))
+
+
+def _say_command(text: str) -> None:
+    """The same of a command, which a shell still takes as one."""
+    width = columns_of(sys.stderr)
+    if width is None:
+        _write(lines(text))
+        return
+    from partkit.data.wrap import wrapped_command
+
+    _write(wrapped_command(lines(text), width))
+
+
+def _write(text: str) -> None:
+    """Lines on stderr; where that is lost, the work goes on without it."""
     try:
-        print(lines(text), file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
     except OSError:
         let_go(sys.stderr)

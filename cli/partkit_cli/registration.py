@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
-from typer.core import TyperCommand
 from typer.models import OptionInfo
 
 from partkit_cli.failure import OK
+from partkit_cli.help_text import COMMON_PANEL, GroupedCommand
 from partkit_cli.output import Output
 
-COMMON_PANEL = "Terminal"
 _TERMINAL_OPTIONS = (
     inspect.Parameter(
         "as_json",
@@ -37,29 +36,6 @@ _TERMINAL_OPTIONS = (
         annotation=Annotated[bool, typer.Option("--verbose", help="Show the traceback of an error.")],
     ),
 )
-
-
-class GroupedCommand(TyperCommand):
-    """A command whose help lists its options in groups: its own first, then each group that it shares.
-
-    typer draws groups with rich alone, which takes longer to import than all else that help needs.
-    """
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the sections under the usage."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                is_argument = parameter.param_type_name == "argument"
-                panel = "Arguments" if is_argument else getattr(parameter, "rich_help_panel", None)
-                panel = COMMON_PANEL if parameter.name == "help" else panel or "Options"
-                sections.setdefault(panel, []).append(record)
-        common = sections.pop(COMMON_PANEL, [])
-        for title, records in [*sections.items(), (COMMON_PANEL, common)]:
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
 
 
 def register(app: typer.Typer, function: Callable[..., int | None]) -> None:

@@ -28,6 +28,24 @@ def open_closed_streams() -> frozenset[str]:
     return closed
 
 
+def columns_of(stream: TextIO) -> int | None:
+    """Columns of the terminal that a stream goes to; None where it goes elsewhere, or nobody knows."""
+    if not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except OSError:
+        return None
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """True for a terminal that shows colours and whose user did not ask for none (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 def let_go(stream: TextIO) -> None:
     """Send what a stream still holds, and what comes, nowhere: Python flushes at exit and would complain there."""
     null = os.open(os.devnull, os.O_WRONLY)

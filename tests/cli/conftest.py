@@ -24,11 +24,12 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 @dataclass(frozen=True)
 class Told:
-    """What a command told: exit code, stdout and stderr."""
+    """What a command told: exit code, stdout, stderr, and the hint at what comes next that ended it."""
 
     code: int
     out: str
     err: str
+    next: str | None = None
 
 
 @pytest.fixture
@@ -41,6 +42,9 @@ def partkit(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
             main(arguments)
         captured = capsys.readouterr()
         assert isinstance(stop.value.code, int)
+        err, hint, following = captured.err.rpartition("next: ")
+        if hint and following.endswith("\n") and (not err or err.endswith("\n")):
+            return Told(stop.value.code, captured.out, err, following.rstrip("\n"))
         return Told(stop.value.code, captured.out, captured.err)
 
     return typed

@@ -69,6 +69,8 @@ def test_options_are_listed_in_groups_with_their_choices(partkit):
         (completion.model_names, "bert-t", ["bert-tiny"]),
         (completion.model_names, "p", ["py:", "pt2:", "p.json", "plans/"]),
         (completion.model_names, "plans/", ["plans/a.json"]),
+        (completion.plan_names, "", ["p.json", "plans/"]),
+        (completion.plan_names, "plans/", ["plans/a.json"]),
         (completion.cluster_names, "8x", ["8x-pcie-gen4", "8x-nvlink"]),
         (completion.cluster_names, "c", ["c.json"]),
     ],
@@ -78,7 +80,35 @@ def test_the_shell_offers_what_may_stand_there(tmp_path, monkeypatch, complete, 
     (tmp_path / "plans").mkdir()
     for name in ("p.json", "c.json", "c.txt", "plans/a.json", ".p.json"):
         (tmp_path / name).write_text("")
+    (tmp_path / "c.json").write_text('{"schema_version": 1, "kind": "cluster"}')
     assert complete(incomplete) == offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("partkit run pl", ["plans/"]),
+        ("partkit plan bert-t", ["bert-tiny"]),
+        ("partkit compare bert --with single,ac", ["single,accelerate"]),
+        ("partkit dif", ["diff"]),
+    ],
+)
+def test_bash_is_told_what_may_stand_there(tmp_path, typed, offered):
+    (tmp_path / "plans").mkdir()
+    told = subprocess.run(
+        [sys.executable, "-m", "partkit_cli"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={
+            **_environment(),
+            "_PARTKIT_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split()) - 1),
+        },
+        check=False,
+    )
+    assert (told.stdout.split(), told.stderr) == (offered, "")
 
 
 def test_the_library_s_name_starts_the_same_command():

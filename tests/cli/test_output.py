@@ -73,7 +73,7 @@ def test_a_running_step_says_how_much_is_done_how_fast_and_of_seconds_only_how_m
     assert shown == ["", "1,000 of 4,000 · 500/s", "3 of 10 s"]
 
 
-SHOW = f"{sys.executable} -m partkit_cli show {GOLDEN / 'cluster.v1.json'}"
+SHOW = f"{sys.executable} -m partkit_cli show -q {GOLDEN / 'cluster.v1.json'}"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ SHEET = Sheet(
         ),
     ),
     heading="[bold]not markup[/bold]",
-    notes=("a note that is never broken, however narrow the terminal may be, so that it can be searched for",),
+    notes=("a note that is broken between words in a terminal alone, so that what is piped can be searched for",),
 )
 
 
@@ -127,7 +127,13 @@ def test_words_wrap_in_a_narrow_terminal_and_figures_never_do():
         "    n  words\n"
         "1,000  one two three four five\n"
         "       six seven\n"
-        "a note that is never broken, however narrow the terminal may be, so that it can be searched for\n"
+        "a note that is broken between\n"
+        "  words in a terminal alone, so\n"
+        "  that what is piped can be\n"
+        "  searched for\n"
+    )
+    assert render_sheet(SHEET).endswith(
+        "a note that is broken between words in a terminal alone, so that what is piped can be searched for\n"
     )
 
 

@@ -19,6 +19,7 @@ from partkit.runs.comparison_defaults import (
 )
 from partkit_cli.completion import executor_names, model_names
 from partkit_cli.failure import OK, RESULT_INVALID
+from partkit_cli.next_step import after_compare, after_join
 from partkit_cli.options import FORMAT, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 
@@ -94,6 +95,7 @@ def compare(
     writes_plan = not earlier and not (given and is_file(given[0]))
     infos = _require(names, planning, machine, style, output, writes_plan=writes_plan, allow_code=allow_code)
     reported: dict[str, Document] = {}
+    following = after_join(given, path, allow_mixed=allow_mixed)
     if earlier:
         comparison = _joined(given, allow_mixed=allow_mixed)
         _show(comparison, style, output)
@@ -124,6 +126,8 @@ def compare(
         if style is None:
             output.text(f"plan: {plan_path}")
         reported[str(plan_path)] = plan
+        chosen = None if names == DEFAULT_EXECUTORS else executors
+        following = after_compare(plan, plan_path, machine, chosen, quick=quick, written=path)
     if path is not None:
         output.note(f"wrote {comparison.save(path)}")
     if html is not None:
@@ -131,7 +135,13 @@ def compare(
 
         write_report({str(path or "comparison.json"): comparison, **reported}, html)
         output.note(f"wrote {html}")
-    return OK if comparison.valid else RESULT_INVALID
+    if not comparison.valid:
+        return RESULT_INVALID
+    if html is not None and not quick:
+        output.next_page(html)
+    elif style is None:
+        output.next_step(following)
+    return OK
 
 
 def _require(

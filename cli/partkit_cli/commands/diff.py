@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partkit_cli.completion import file_names
+from partkit_cli.next_step import after_diff
 from partkit_cli.options import FORMAT
 from partkit_cli.output import Output
 
@@ -25,10 +26,10 @@ def diff(
     output: Output,
     style: Annotated[str | None, FORMAT] = None,
 ) -> None:
-    """Say what changed between two plans, profiles, clusters, runs or comparisons.
+    """Say what changed between two files.
 
-    First what matters most in words, then every value that differs. Exit code 0 whether or not anything does:
-    "same" in the JSON says which.
+    Of plans, profiles, clusters, runs or comparisons: first what matters most in words, then every value that
+    differs. Exit code 0 whether or not anything does: "same" in the JSON says which.
 
     \b
     Examples:
@@ -42,8 +43,10 @@ def diff(
     from partkit_cli.checks import require_format
 
     require_format(style, output)
-    found = difference(load_document(before), load_document(after), (str(before), str(after)))
+    documents = load_document(before), load_document(after)
+    found = difference(*documents, (str(before), str(after)))
     if output.as_json or style is None:
         output.document(found)
+        output.next_step(after_diff(documents[1], (before, after)))
     else:
         output.text(render(found, style).rstrip("\n"))

@@ -31,3 +31,4 @@ def models(output: Output) -> None:
         }
     )
     output.sheet(models_sheet(known))
+    output.next_step(["plan", known[0].name])

@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import model_names
+from partkit_cli.next_step import after_plan
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOptions
 from partkit_cli.output import Output
 
@@ -72,7 +73,8 @@ def plan(
     else:
         made = plan_for(profile, planning, machine, output)
     output.document(made)
-    write_plan(made, path, output, num_stages=planning.num_stages)
+    written = write_plan(made, path, output, num_stages=planning.num_stages)
+    output.next_step(after_plan(made, written, MachineOptions(memory=machine.memory)))
 
 
 def _list_frontier(

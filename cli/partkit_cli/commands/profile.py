@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partkit_cli.completion import model_names
+from partkit_cli.next_step import after_profile
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions
 from partkit_cli.output import Output
 from partkit_cli.planning import profile_of_spec
@@ -52,3 +53,4 @@ def profile(
     output.document(measured)
     if path is not None:
         output.note(f"wrote {measured.save(path)}")
+    output.next_step(after_profile(model, measured, path, building, machine, analytic=analytic))

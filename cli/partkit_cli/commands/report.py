@@ -23,10 +23,11 @@ def report(
         Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.", writable=True)
     ] = Path("report.html"),
 ) -> None:
-    """Make one HTML page of results: the verdict, figures with intervals, stages, the model and its cuts.
+    """Make one HTML page of results.
 
-    The page fetches nothing, works without JavaScript, and holds the files that it was made from. With a plan it
-    draws the model, from the profile that is named or that this machine keeps.
+    The verdict, figures with intervals, stages, the model and its cuts. The page fetches nothing, works without
+    JavaScript, and holds the files that it was made from. With a plan it draws the model, from the profile that is
+    named or that this machine keeps.
 
     \b
     Examples:
@@ -42,3 +43,4 @@ def report(
     size = write_report(documents, path)
     output.json({"kind": "report", "file": str(path), "bytes": size, "made_from": list(documents)})
     output.note(f"wrote {path} ({format_bytes(size)})")
+    output.next_page(path)

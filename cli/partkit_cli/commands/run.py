@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
-from partkit_cli.completion import file_names
+from partkit_cli.completion import plan_names
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.item_run import run_items
+from partkit_cli.next_step import after_run
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
@@ -32,7 +33,7 @@ class Mode(StrEnum):
 def run(
     path: Annotated[
         Path,
-        typer.Argument(metavar="PLAN", help="A plan file, as 'partkit plan' writes it.", autocompletion=file_names),
+        typer.Argument(metavar="PLAN", help="A plan file, as 'partkit plan' writes it.", autocompletion=plan_names),
     ],
     machine: MachineOptions,
     output: Output,
@@ -115,24 +116,26 @@ def run(
             "--loop-graph" if loop_graph else "--no-loop-graph": loop_graph is not None,
         }
         refused_given = [name for name, given in refused.items() if given]
-        return _told(run_items(plan, inputs, outputs, options, output, refused_given), result_path, output)
+        result = run_items(plan, inputs, outputs, options, output, refused_given)
+        return _told(result, result_path, output, after_run(plan, path, machine))
     prepare()  # before what takes seconds to import
     from partkit.runs.run import run_plan
 
     with output.progress() as progress:
-        result = run_plan(plan, options, progress=progress)
-    if result is None:  # this process was a rank, and rank 0 reports the result
+        found = run_plan(plan, options, progress=progress)
+    if found is None:  # this process was a rank, and rank 0 reports the result
         return OK
-    if quick:
-        result = _labelled_quick(result)
-    return _told(result, result_path, output)
+    return _told(_labelled_quick(found) if quick else found, result_path, output, after_run(plan, path, machine))
 
 
-def _told(result: RunResult, path: Path | None, output: Output) -> int:
+def _told(result: RunResult, path: Path | None, output: Output, following: list[str]) -> int:
     output.document(result)
     if path is not None:
         output.note(f"wrote {result.save(path)}")
-    return OUTPUTS_DIFFER if result.check.passed is False else OK
+    if result.check.passed is False:
+        return OUTPUTS_DIFFER
+    output.next_step(following)
+    return OK
 
 
 def _devices(text: str) -> tuple[int, ...]:

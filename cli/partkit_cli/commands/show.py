@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import file_names, format_and_graph_names
+from partkit_cli.next_step import after_show
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def show(
         output.document(document)
         if isinstance(document, Plan) and not output.as_json:
             _explain(document, profile_path, output)
+        output.next_step(after_show(document, path))
     else:
         output.text(render(document, style).rstrip("\n"))
 

@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import file_names
+from partkit_cli.next_step import after_plan, after_show
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
@@ -56,6 +57,7 @@ def validate(
     if not isinstance(document, Plan):
         output.document(document)
         output.note(f"{path} is a valid {document.to_data()['kind']}")
+        output.next_step(after_show(document, path))
         return
     profile = _profile(document, profile_path, machine, allow_code=allow_code, output=output)
     from partkit.planners import repredict
@@ -69,6 +71,7 @@ def validate(
     output.note(f"{path} is a valid plan")
     if result_path is not None:
         output.note(f"wrote {checked.save(result_path)}")
+    output.next_step(after_plan(checked, result_path or path, machine))
 
 
 def _profile(plan: Plan, path: Path | None, machine: MachineOptions, *, allow_code: bool, output: Output) -> Profile:
