@@ -19,6 +19,10 @@ class Loaded(Record):
     """The executor is ready on this rank."""
 
     load_s: float
+    weight_bytes: int = 0
+    """Of weights that partkit brought to GPUs; 0 where the executor's library does."""
+    weights_s: float = 0.0
+    """Seconds in which those were read or made, and copied."""
     is_data_parallel: bool
     """True where each rank runs items of its own, so that rates add up over ranks."""
     items_at_once: int

@@ -52,6 +52,10 @@ class RankUse(Record):
     """What held the GPU's clocks back meanwhile, as NVML names it."""
     peak_bytes: int
     host_peak_bytes: int
+    loaded_bytes: int = 0
+    """Of weights that partkit brought to this rank's GPUs; 0 where a library did, and on the host, which maps them."""
+    load_s: Measured | None = None
+    """Seconds in which those were read or made, and copied."""
     samples_per_s: Measured | None = None
     """Only where each rank runs samples of its own (data parallel)."""
 

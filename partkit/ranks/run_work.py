@@ -46,6 +46,7 @@ from partkit.models.fast_path import without_fast_path
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
 from partkit.ranks.own_folder import require_new_file, require_own_folder
+from partkit.stages.load_tensors import LOADS
 
 _SETTLED_AFTER = 0.2
 """Share of a run's outputs after which the pipeline is full and the steady rate is counted."""
@@ -102,6 +103,8 @@ class RunWork:
         gc.freeze()  # a collection within a run would look at every object of torch's, for 0.3 s
         return Loaded(
             load_s=time.perf_counter() - begin,
+            weight_bytes=LOADS.num_bytes,
+            weights_s=LOADS.seconds,
             is_data_parallel=self._executor.is_data_parallel,
             items_at_once=self._executor.items_at_once,
             warnings=tuple(self._executor.warnings),

@@ -82,4 +82,5 @@ def drive_loaded(
     if options.rate_per_s is not None:
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     notes = (*plan.model.notes, *itertools.chain(*(reply.notes for reply in loaded)))
-    return result_of(plan, group.job, check, measured, environment, warnings).model_copy(update={"notes": notes})
+    result = result_of(plan, group.job, loaded, check, measured, environment, warnings)
+    return result.model_copy(update={"notes": notes})

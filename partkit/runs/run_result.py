@@ -8,7 +8,7 @@ from typing import Any
 from partkit.data.job import RunJob
 from partkit.data.places import places
 from partkit.data.plan import Plan
-from partkit.data.replies import ItemsRun
+from partkit.data.replies import ItemsRun, Loaded
 from partkit.data.result import Check, Latency, RankUse, RunResult, StageTime
 from partkit.runs.measure import Measured
 from partkit.runs.statistics import percentile
@@ -17,6 +17,7 @@ from partkit.runs.statistics import percentile
 def result_of(
     plan: Plan,
     job: RunJob,
+    loaded: Sequence[Loaded],
     check: Check,
     measured: Measured,
     environment: dict[str, Any],
@@ -37,7 +38,7 @@ def result_of(
         stages=stages,
         bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,
         prediction_error=abs(plan.prediction.samples_per_s - steady) / steady,
-        ranks=rank_uses(measured.runs, job.fed.batch),
+        ranks=rank_uses(measured.runs, loaded, job.fed.batch),
         environment=environment,
         warnings=tuple(warnings),
     )
@@ -55,7 +56,7 @@ def stage_times(plan: Plan, stage_s: Mapping[int, float]) -> tuple[StageTime, ..
     )
 
 
-def rank_uses(runs: Sequence[ItemsRun], batch: int) -> tuple[RankUse, ...]:
+def rank_uses(runs: Sequence[ItemsRun], loaded: Sequence[Loaded], batch: int) -> tuple[RankUse, ...]:
     """Each rank's part of a run result, by device that it computes on; its own rate where all return outputs."""
     have_own_items = len(runs) > 1 and all(run.num_finished for run in runs)
     return tuple(
@@ -63,9 +64,11 @@ def rank_uses(runs: Sequence[ItemsRun], batch: int) -> tuple[RankUse, ...]:
             rank=rank,
             busy=run.busy,
             host_peak_bytes=run.host_peak_bytes,
+            loaded_bytes=told.weight_bytes,
+            load_s=told.weights_s if told.weight_bytes else None,
             samples_per_s=run.num_finished * batch / (run.end - run.begin) if have_own_items else None,
             **use.model_dump(),
         )
-        for rank, run in enumerate(runs)
+        for rank, (run, told) in enumerate(zip(runs, loaded, strict=True))
         for use in run.uses
     )

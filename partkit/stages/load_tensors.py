@@ -10,8 +10,10 @@ link to a GPU takes 20 and more. Each thread holds one tensor on the host at a t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 
@@ -23,6 +25,18 @@ Read = Callable[[str], torch.Tensor]
 _MAX_THREADS = 16
 _PINNED_BYTES = 2**24
 """Of each of a thread's two pinned buffers: one is filled while the other is copied from."""
+
+
+@dataclass
+class Loads:
+    """What a process has brought to GPUs so far: bytes, and seconds from the first read to the last copy."""
+
+    num_bytes: int = 0
+    seconds: float = 0.0
+
+
+LOADS = Loads()
+"""Of this process, whose executor is loaded once."""
 
 
 def load_tensors(names: Sequence[str], read: Read, device: torch.device) -> dict[str, torch.Tensor]:
@@ -46,8 +60,13 @@ def load_tensors(names: Sequence[str], read: Read, device: torch.device) -> dict
 
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()  # memory that threads allocate may have been freed on it
+    begin = time.perf_counter()
     with ThreadPoolExecutor(max_workers=min(_MAX_THREADS, num_cores(), len(distinct))) as threads:
-        return dict(zip(distinct, threads.map(place, distinct), strict=True))
+        placed = dict(zip(distinct, threads.map(place, distinct), strict=True))
+    if device.type == "cuda":  # on the host what is mapped is read when it is used
+        LOADS.num_bytes += sum(tensor.nbytes for tensor in placed.values())
+        LOADS.seconds += time.perf_counter() - begin
+    return placed
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

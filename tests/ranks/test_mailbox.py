@@ -63,7 +63,17 @@ GAUGE = Gauge(
     in_model=1.25,
 )
 CONVERSATION: list[tuple[Order[Any], Record]] = [
-    (Load(), Loaded(load_s=1.5, is_data_parallel=True, items_at_once=16, warnings=("16 items a launch",))),
+    (
+        Load(),
+        Loaded(
+            load_s=1.5,
+            weight_bytes=9,
+            weights_s=0.5,
+            is_data_parallel=True,
+            items_at_once=16,
+            warnings=("16 items a launch",),
+        ),
+    ),
     (WriteReference(num_items=4, path="/tmp/reference"), ReferenceWritten(num_tensors=8)),
     (CheckOutputs(num_items=12, reference="/tmp/reference"), OutputsChecked(difference=DIFFERENCE)),
     (TimeStages(), StageSeconds(seconds_by_place={0: 0.25, 3: 0.5})),

@@ -176,3 +176,13 @@ def test_no_renderer_passes_on_what_a_terminal_would_obey(tmp_path, kind, form):
     assert "owned" in text
     assert not set(text) & set("\x1b\x07\x9b\u202e")
     assert "VALID" not in text.splitlines()
+
+
+def test_a_run_tells_what_was_loaded_and_how_fast_the_slowest_rank_was_done():
+    ranks = tuple(
+        rank.model_copy(update={"loaded_bytes": 6_000_000_000, "load_s": 2.0 + index})
+        for index, rank in enumerate(RUN.ranks)
+    )
+    told = "12 GB of weights loaded in 3 s (4 GB/s)"
+    assert told in render(RUN.model_copy(update={"ranks": ranks}), "table")
+    assert "weights loaded" not in render(RUN, "table")

@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import cast
 
 from partkit.data.job import RunJob
-from partkit.data.replies import DeviceUse, ItemsRun
+from partkit.data.replies import DeviceUse, ItemsRun, Loaded
 from partkit.data.result import Check
 from partkit.ranks.group import RankGroup
 from partkit.runs.contender import Contender, row_of, throttles
 from partkit.runs.run_result import rank_uses
 from tests.planned import plan_of
+
+LOADED = [Loaded(load_s=9.0, is_data_parallel=False, items_at_once=1)] * 2
 
 
 class Group:
@@ -47,15 +49,15 @@ def test_one_process_on_two_devices_has_memory_and_use_of_each() -> None:
     assert (row.samples_per_s, row.per_rank_samples_per_s, row.busy) == (2.0, None, (0.5,))
     assert row.latency_p50_s is None, "five items are too few for a median"
     assert throttles([made]) == {"cuda:1: power brake"}
-    assert [each.device for each in rank_uses(second, 1)] == ["cuda:0", "cuda:1"]
+    assert [each.device for each in rank_uses(second, LOADED[:1], 1)] == ["cuda:0", "cuda:1"]
 
 
 def test_ranks_have_a_rate_of_their_own_only_where_each_returns_outputs() -> None:
     copies = [reply(9, use(0, 10, None)), reply(7, use(1, 10, None))]
-    assert [each.samples_per_s for each in rank_uses(copies, 2)] == [18.0, 14.0]
+    assert [each.samples_per_s for each in rank_uses(copies, LOADED, 2)] == [18.0, 14.0]
     stages = [reply(0, use(0, 10, None)), reply(9, use(1, 10, None))]
-    assert [each.samples_per_s for each in rank_uses(stages, 2)] == [None, None]
-    assert [each.samples_per_s for each in rank_uses(copies[:1], 2)] == [None]
+    assert [each.samples_per_s for each in rank_uses(stages, LOADED, 2)] == [None, None]
+    assert [each.samples_per_s for each in rank_uses(copies[:1], LOADED[:1], 2)] == [None]
 
 
 def test_ranks_that_share_a_device_are_one_device_s_memory_and_use() -> None:

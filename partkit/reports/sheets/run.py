@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from partkit.data.result import Check, RankUse, RunResult, StageTime
 from partkit.data.units import format_bytes, format_count, format_rate, format_seconds
 from partkit.reports.sheet import Cell, Column, Sheet, Table, Value, text_cell
@@ -25,7 +27,7 @@ def run_sheet(result: RunResult) -> Sheet:
         tables.append(Table(_STAGES, tuple(_stage(stage) for stage in result.stages)))
     heading = f"{result.executor} · {format_count(result.items)} items of batch {result.batch}"
     heading += f" of {result.source}" if result.source else ""
-    notes = (_speed(result), *_efficiency(result), _check(result.check))
+    notes = (_speed(result), *_efficiency(result), _check(result.check), *_loading(result.ranks))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
     decided = tuple(f"note: {note}" for note in result.notes)
     return Sheet(tables=tuple(tables), heading=heading, notes=(*notes, *decided, *warnings), figures=_figures(result))
@@ -100,6 +102,16 @@ def _work_of_slowest(efficiency: float) -> str:
         return f"the slowest stage works {100 * efficiency:.1f}% of the time"
     slower = f", and was {100 * (efficiency - 1):.1f}% slower when timed before the run" if efficiency > 1.005 else ""
     return f"the slowest stage works all the time{slower}"
+
+
+def _loading(ranks: Sequence[RankUse]) -> tuple[str, ...]:
+    """What was loaded by all ranks side by side, and how fast the slowest of them was done."""
+    seconds = [rank.load_s for rank in ranks if rank.load_s]
+    if not seconds:
+        return ()
+    num_bytes = sum({rank.rank: rank.loaded_bytes for rank in ranks}.values())
+    speed = format_bytes(round(num_bytes / max(seconds)))
+    return (f"{format_bytes(num_bytes)} of weights loaded in {format_seconds(max(seconds))} ({speed}/s)",)
 
 
 def _check(check: Check) -> str:
