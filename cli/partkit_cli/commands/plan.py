@@ -50,7 +50,7 @@ def plan(
       partkit plan bert --stages 4
       partkit plan hf:my-checkpoint --stages auto --cap 0=8GiB --pin 'embeddings=0'
       partkit plan llama-7b --stages 4 --analytic h100 --cluster 4x-nvlink
-      partkit plan profile.json --stages 8 --cluster cluster.json -o plans/mine.json
+      partkit plan net.profile.json --stages 8 --cluster cluster.json -o plans/mine.json
       partkit plan bert --stages 2 --measure
       partkit plan bert --cluster 8x-nvlink --pareto
     """

@@ -36,9 +36,9 @@ def profile(
 
     \b
     Examples:
-      partkit profile bert
+      partkit profile bert -o bert.profile.json
       partkit profile bert --analytic h100
-      partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o profile.json
+      partkit profile py:my_package.net:make_net --input x=8x3x224x224:float32 -o net.profile.json
     """
     from partkit_cli.checks import require_machine, require_memory_of_use
 

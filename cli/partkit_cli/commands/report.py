@@ -31,8 +31,8 @@ def report(
 
     \b
     Examples:
-      partkit report comparison.json plans/bert2.json -o report.html
-      partkit report run.json plans/bert2.json profile.json
+      partkit report bert2.comparison.json plans/bert2.json -o report.html
+      partkit report run.json plans/bert2.json bert.profile.json
     """
     from partkit.data.files import load_document
     from partkit.data.units import format_bytes

@@ -80,6 +80,7 @@ def run(
     \b
     Examples:
       partkit run plans/bert4.json
+      partkit run plans/bert2.json --quick -o run.json
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """

@@ -48,7 +48,7 @@ def show(
     \b
     Examples:
       partkit show plans/bert4.json
-      partkit show comparison.json --format markdown
+      partkit show bert2.comparison.json --format markdown
       partkit show plans/bert4.json --format dot > bert4.dot
     """
     from partkit.data.files import load_document

@@ -46,7 +46,7 @@ def validate(
     \b
     Examples:
       partkit validate plans/bert4.json
-      partkit validate edited.json --profile profile.json -o plans/edited.json
+      partkit validate edited.json --profile bert.profile.json -o plans/edited.json
     """
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
