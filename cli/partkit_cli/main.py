@@ -14,6 +14,7 @@ from partkit.errors import MachineError, PartkitError
 from partkit.ranks.launch import started_by_launcher
 from partkit_cli.commands.compare import compare
 from partkit_cli.commands.diff import diff
+from partkit_cli.commands.doctor import doctor
 from partkit_cli.commands.help import help_
 from partkit_cli.commands.models import models
 from partkit_cli.commands.plan import plan
@@ -76,7 +77,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, report, show, diff, validate, models, help_):
+for command in (profile, plan, run, compare, report, show, diff, validate, doctor, models, help_):
     register(app, command)
 
 

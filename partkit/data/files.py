@@ -16,6 +16,7 @@ DOCUMENT_BY_KIND = {
     "run": "partkit.data.result:RunResult",
     "comparison": "partkit.data.result:Comparison",
     "difference": "partkit.data.difference:Difference",
+    "doctor": "partkit.data.examination:Examination",
 }
 
 

@@ -3,7 +3,7 @@
 group of a RunJob        Load . WriteReference | CheckOutputs . TimeStages . RunItems ...
                          Load . OpenStream . ServeStream                     a program's own items
 group of a ProfileJob    TimeGauges | CaptureModel . ProfileModel
-group of a LinksJob      MeasureLinks
+group of a LinksJob      MeasureLinks | ExamineDevice . ExamineLinks ...
 any                      DescribeEnvironment, and at the end Stop
 """
 
@@ -14,12 +14,15 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 from pydantic import Field, TypeAdapter
 
 from partkit.data.document import Record
+from partkit.data.examination import LinkPath
 from partkit.data.gauges import Gauge
 from partkit.data.replies import (
+    DeviceExamined,
     Done,
     EnvironmentDescribed,
     GaugesTimed,
     ItemsRun,
+    LinksExamined,
     LinksMeasured,
     Loaded,
     OutputsChecked,
@@ -128,6 +131,19 @@ class MeasureLinks(Order[LinksMeasured]):
     order: Literal["links"] = "links"
 
 
+class ExamineDevice(Order[DeviceExamined]):
+    """Measure what the rank's device and the host thread beside it can do alone, one rank after another."""
+
+    order: Literal["device"] = "device"
+
+
+class ExamineLinks(Order[LinksExamined]):
+    """Send between every pair of ranks over one path, in turn, and look at every byte that comes."""
+
+    order: Literal["paths"] = "paths"
+    path: LinkPath
+
+
 class DescribeEnvironment(Order[EnvironmentDescribed]):
     """Describe the rank's host and versions."""
 
@@ -142,7 +158,8 @@ class Stop(Order[Done]):
 
 RunOrder = Load | WriteReference | CheckOutputs | TimeStages | RunItems | OpenStream | ServeStream
 ProfileOrder = CaptureModel | ProfileModel | TimeGauges
-AnyOrder = RunOrder | ProfileOrder | MeasureLinks | DescribeEnvironment | Stop
+LinksOrder = MeasureLinks | ExamineDevice | ExamineLinks
+AnyOrder = RunOrder | ProfileOrder | LinksOrder | DescribeEnvironment | Stop
 
 _ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from partkit.data.document import Record
+from partkit.data.examination import ExaminedDevice
 from partkit.data.gauges import Gauge
 
 ItemTimes = tuple[tuple[int, float], ...]
@@ -143,6 +144,32 @@ class LinksMeasured(Record):
     """The device's; None on the CPU."""
 
 
+class DeviceExamined(Record):
+    """A rank's device, and the others that it can copy to at once."""
+
+    device: ExaminedDevice
+    peers: tuple[int, ...] = ()
+    """Indexes of the job's other devices whose memory this one reaches."""
+
+
+class PathTimes(Record):
+    """One link between two ranks over one path, measured, and each byte of it looked at, as one end saw it."""
+
+    ranks: tuple[int, int]
+    """The lower one first."""
+    one_way_s: tuple[float, ...]
+    """Seconds for each of :data:`partkit.transport.probe.SIZES_BYTES`."""
+    verified_bytes: int
+    changed_bytes: int
+    """Of those that came to this end."""
+
+
+class LinksExamined(Record):
+    """The links of one rank over one path."""
+
+    links: tuple[PathTimes, ...]
+
+
 class EnvironmentDescribed(Record):
     """Host, versions and command: what a result must be read with."""
 
@@ -159,5 +186,7 @@ Reply = (
     | Profiled
     | GaugesTimed
     | LinksMeasured
+    | DeviceExamined
+    | LinksExamined
     | EnvironmentDescribed
 )

@@ -25,7 +25,7 @@ def describe_environment() -> dict[str, Any]:
         "host": socket.gethostname(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "versions": versions,
         "command": shlex.join(sys.argv),
@@ -40,7 +40,8 @@ def package_version(package: str) -> str | None:
         return None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's model name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - a device file
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))

@@ -109,7 +109,7 @@ class ForkServer:
         with other:
             self._process = _popen(
                 [sys.executable, "-P", "-m", "partkit.ranks.fork_server", str(other.fileno())],
-                env={**os.environ, **_FORKABLE, "PYTHONPATH": os.pathsep.join(_import_paths())},
+                env={**os.environ, **_FORKABLE, "PYTHONPATH": os.pathsep.join(import_paths())},
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
@@ -131,7 +131,7 @@ class ForkServer:
                 "log_dir": str(log_dir),
                 "argv": sys.argv,
                 "environment": {**os.environ, **environment},
-                "import_paths": _import_paths(),
+                "import_paths": import_paths(),
                 "cwd": str(Path.cwd()),
                 "output": str(output),
             }
@@ -279,7 +279,7 @@ def _popen(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
         ) from None
 
 
-def _import_paths() -> list[str]:
+def import_paths() -> list[str]:
     """Where this process looks for modules, in its order, so that another finds the same ones; none is relative."""
     own = str(Path(__file__).resolve().parents[2])
     paths = [str(Path(path).absolute()) for path in sys.path]

@@ -116,7 +116,7 @@ class Rank:
 def _work_of(job: Job, rank: int, device: torch.device, control: dist.ProcessGroup, device_index: int | None) -> Work:
     match job:
         case LinksJob():
-            return LinksWork(rank, job.num_ranks, device, control)
+            return LinksWork(rank, job.devices, device, control)
         case ProfileJob():
             return ProfileWork(job, device)
         case RunJob():

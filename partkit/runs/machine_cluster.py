@@ -62,19 +62,36 @@ def machine_cluster(
         measured = _measure_links(kind, found, num_threads)
         keep(measured, request)
         (progress or silent)("Measuring links", 1, 1)
-    sized = _sized(measured, num_devices)
-    return _with_free_memory(sized, margin) if kind == "cuda" else sized
+    return sized(measured, num_devices, margin=margin)
+
+
+def sized(measured: Cluster, num_devices: int, *, margin: float = MARGIN) -> Cluster:
+    """The measured cluster with ``num_devices`` devices: GPUs with what is free of them now, CPUs with equal shares."""
+    found = _sized(measured, num_devices)
+    return _with_free_memory(found, margin) if measured.devices[0].type == "cuda" else found
 
 
 def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
-    provenance: dict[str, Any] = {"host": socket.gethostname(), "threads": threads}
     job = LinksJob(device=kind, devices=tuple(range(count)), threads=threads)
     with RankGroup(job) as group:
         replies = group.call(MeasureLinks())
     # of a link both ends tell, and the last one counts; of two ranks the first
-    links = _fit(_one_way_s(replies[:1] if count == 2 else replies), count)
+    one_way_s = _one_way_s(replies[:1] if count == 2 else replies)
+    gpus = [] if kind == "cpu" else [(reply.device_name, reply.memory_bytes) for reply in replies]
+    return cluster_of(gpus, one_way_s, threads=threads)
+
+
+def cluster_of(
+    gpus: Sequence[tuple[str, int | None]], one_way_s: Mapping[tuple[int, int], Sequence[float]], *, threads: int
+) -> Cluster:
+    """This machine as measured: ``gpus`` by name and memory (none: its CPU), ``one_way_s`` by pair of ranks.
+
+    Seconds are for each of :data:`partkit.transport.probe.SIZES_BYTES`. On the CPU two ranks stand for all.
+    """
+    provenance: dict[str, Any] = {"host": socket.gethostname(), "threads": threads}
+    links = _fit(one_way_s, len(gpus) or 2)
     typical = _typical(links)
-    if kind == "cpu":
+    if not gpus:
         memory = host_memory_bytes()
         return Cluster(
             name="this machine",
@@ -85,9 +102,9 @@ def _measure_links(kind: DeviceType, count: int, threads: int) -> Cluster:
             provenance=provenance,
         )
     devices = tuple(
-        Device(name=f"gpu{index}", type="cuda", memory_bytes=reply.memory_bytes) for index, reply in enumerate(replies)
+        Device(name=f"gpu{index}", type="cuda", memory_bytes=memory) for index, (_, memory) in enumerate(gpus)
     )
-    provenance["devices"] = [reply.device_name for reply in replies]
+    provenance["devices"] = [name for name, _ in gpus]
     return Cluster(name="this machine", devices=devices, link=typical, links=tuple(links), provenance=provenance)
 
 

@@ -57,6 +57,7 @@ def open_gpu_edges(
     slots: Mapping[tuple[int, int], Sequence[SlotBuffer]],
     num_slots: int,
     only_nccl: bool,
+    only_staged: bool = False,
 ) -> GpuEdges:
     """Open a rank's ends of all edges; every rank calls this, with the same ``edges`` in the same order.
 
@@ -68,11 +69,12 @@ def open_gpu_edges(
         4  take                                                              open mailbox, import slots
                             wait for all       remove the mailbox's name
 
-    ``slots`` are the buffers of this rank's receivers, by place and source stage. Raises :class:`MachineError` where
+    ``slots`` are the buffers of this rank's receivers, by place and source stage. ``only_staged`` has copies go by way
+    of host memory where devices could reach each other too. Raises :class:`MachineError` where
     ranks of one host do not share its memory.
     """
     device = next(iter(compute.values())).device
-    opening = _Opening(gather(device), rank, compute, num_slots)
+    opening = _Opening(gather(device), rank, compute, num_slots, only_staged=only_staged)
     copied = [] if only_nccl else [near for edge in edges if (near := opening.on_one_host(edge)).sources]
     kept = {(near.target.index, source.index) for near in copied for source in near.sources}
     for edge in edges:
@@ -98,9 +100,16 @@ class _Opening:
     """The phases of :func:`open_gpu_edges`, each for one edge."""
 
     def __init__(
-        self, ranks: Sequence[Whereabouts], rank: int, compute: Mapping[int, torch.cuda.Stream], num_slots: int
+        self,
+        ranks: Sequence[Whereabouts],
+        rank: int,
+        compute: Mapping[int, torch.cuda.Stream],
+        num_slots: int,
+        *,
+        only_staged: bool,
     ) -> None:
         self._ranks, self._rank, self._compute, self._num_slots = ranks, rank, compute, num_slots
+        self._only_staged = only_staged
         self.opened = GpuEdges({}, {}, [])
 
     def on_one_host(self, edge: GpuEdge) -> GpuEdge:
@@ -125,7 +134,11 @@ class _Opening:
     def publish(self, edge: GpuEdge, slots: Sequence[SlotBuffer]) -> None:
         """Make the edge's mailbox, tell in it where the target's slots are, and open the ends that receive."""
         box = self._box(edge)
-        if all(has_peer_access(self._ranks[place.rank], self._ranks[edge.target.rank]) for place in edge.sources):
+        target = self._ranks[edge.target.rank]
+        is_staged = self._only_staged or not all(
+            has_peer_access(self._ranks[place.rank], target) for place in edge.sources
+        )
+        if not is_staged:
             for slot, buffer in enumerate(slots):
                 box.publish(slot, *export_address(buffer.bytes.data_ptr()))
         else:

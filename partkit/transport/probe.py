@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from partkit.data.examination import LinkPath
 from partkit.data.places import Place
 from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
@@ -21,7 +22,13 @@ from partkit.transport.gpu_edges import GpuEdge, open_gpu_edges
 
 SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304, 16777216)
 _ROUNDS = 20
+_LARGE_ROUNDS = 4
+"""Of the largest sizes on the CPU, where a round takes tens of milliseconds and no overhead shows."""
+_LARGE_BYTES = 4194304
 _BATCHES = 5
+_VERIFIED_ROUNDS = 2
+VERIFIED_BYTES = _VERIFIED_ROUNDS * SIZES_BYTES[-1]
+"""Random bytes that :meth:`LinkProbe.changed_bytes` sends each way."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class LinkEnds:
 class LinkProbe:
     """Links of this rank to every other; all ranks make one, and :meth:`close` it when devices are idle."""
 
-    def __init__(self, rank: int, world_size: int, device: torch.device) -> None:
+    def __init__(self, rank: int, world_size: int, device: torch.device, path: LinkPath = "copies") -> None:
+        """``path``: of GPUs, what a pipeline uses between them or one of the others; CPUs have gloo alone."""
         self._rank, self._edges = rank, None
         self._compute = torch.cuda.Stream(device) if device.type == "cuda" else None
         came = {
@@ -55,7 +63,8 @@ class LinkProbe:
             compute={rank: self._compute},
             slots={(rank, peer): [SlotBuffer((), device, data)] for peer, data in came.items()},
             num_slots=1,
-            only_nccl=False,
+            only_nccl=path == "nccl",
+            only_staged=path == "host",
         )
         self._ends = {
             peer: LinkEnds(self._edges.inbound[peer, rank], self._edges.outbound[rank, peer], data)
@@ -67,32 +76,67 @@ class LinkProbe:
 
         What comes back is compared bit for bit: bad peer copies are a real fault. Raises :class:`MachineError`.
         """
-        return [self._measure(size, self._ends[peer], leads=self._rank < peer) for size in SIZES_BYTES]
+        seconds = []
+        for size in SIZES_BYTES:
+            seconds.append(self._measure(size, peer))
+            if not torch.equal(self._ends[peer].came[:size], self._pattern(size)):
+                raise MachineError(f"{size} bytes sent between ranks came back changed", hint="run 'partkit doctor'")
+        return seconds
+
+    def timed(self, peer: int) -> list[float]:
+        """The same without a look at what came."""
+        return [self._measure(size, peer) for size in SIZES_BYTES]
+
+    def changed_bytes(self, peer: int) -> int:
+        """Of :data:`VERIFIED_BYTES` random bytes from ``peer``, those that came otherwise; the peer calls this too.
+
+        Each round has bytes of its own, so that what an earlier one left behind is no excuse.
+        """
+        ends, changed = self._ends[peer], 0
+        for turn in range(_VERIFIED_ROUNDS):
+            for source in sorted((self._rank, peer)):
+                draw = torch.Generator().manual_seed(1_000 * turn + source)
+                drawn = torch.randint(256, (SIZES_BYTES[-1],), dtype=torch.uint8, generator=draw)
+                data = drawn.to(ends.came.device)
+                if source == self._rank:
+                    self._settle()
+                    ends.outbound.send(0, data, None, 0).wait()
+                    self._settle()
+                else:
+                    ends.came.copy_(~data)
+                    self._settle()
+                    ends.inbound.receive(0, ends.came, None).wait()
+                    self._settle()
+                    changed += int((ends.came != data).sum())
+        return changed
 
     def close(self) -> None:
         """Release memory that processes share."""
         if self._edges is not None:
             self._edges.close()
 
-    def _measure(self, size: int, ends: LinkEnds, *, leads: bool) -> float:
-        came = ends.came[:size]
-        sent = (torch.arange(size, device=came.device) % 251).to(torch.uint8)
+    def _pattern(self, size: int) -> torch.Tensor:
+        device = next(iter(self._ends.values())).came.device
+        return (torch.arange(size, device=device) % 251).to(torch.uint8)
+
+    def _measure(self, size: int, peer: int) -> float:
+        ends, leads = self._ends[peer], self._rank < peer
+        came, sent = ends.came[:size], self._pattern(size)
         came.zero_()
         self._settle()
+        rounds = _LARGE_ROUNDS if self._compute is None and size >= _LARGE_BYTES else _ROUNDS
         samples = []
         for _ in range(_BATCHES + 1):
             begin = time.perf_counter()
-            self._play(ends, sent, came, leads=leads)
+            self._play(ends, sent, came, rounds, leads=leads)
             self._settle()
-            samples.append((time.perf_counter() - begin) / (2 * _ROUNDS))
-        if not torch.equal(came, sent):
-            raise MachineError(f"{size} bytes sent between ranks came back changed", hint="set NCCL_P2P_DISABLE=1")
+            samples.append((time.perf_counter() - begin) / (2 * rounds))
         return sorted(samples[1:])[_BATCHES // 2]
 
-    def _play(self, ends: LinkEnds, sent: torch.Tensor, came: torch.Tensor, *, leads: bool) -> None:
+    def _play(self, ends: LinkEnds, sent: torch.Tensor, came: torch.Tensor, rounds: int, *, leads: bool) -> None:
         """Rounds of ping-pong; the end that does not lead sends back what it received."""
         after: Event | None = None
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             arrival = ends.inbound.receive(0, came, after)
             if leads:
                 departure = ends.outbound.send(0, sent, after, 0)

@@ -15,7 +15,7 @@ from partkit.reports import RENDERERS
 from partkit.reports.graph import GRAPH_FORMS
 from partkit_cli import completion
 
-COMMANDS = ("profile", "plan", "run", "compare", "report", "show", "diff", "validate", "models", "help")
+COMMANDS = ("profile", "plan", "run", "compare", "report", "show", "diff", "validate", "doctor", "models", "help")
 HEAVY = ("torch", "transformers", "networkx", "numpy", "rich")
 
 

@@ -9,11 +9,14 @@ from torch._C._distributed_c10d import HashStore
 
 from partkit.data import orders, replies
 from partkit.data.document import Record
+from partkit.data.examination import ExaminedDevice, PcieLink
 from partkit.data.gauges import Gauge
 from partkit.data.orders import (
     AnyOrder,
     CheckOutputs,
     DescribeEnvironment,
+    ExamineDevice,
+    ExamineLinks,
     Load,
     MeasureLinks,
     OpenStream,
@@ -27,16 +30,19 @@ from partkit.data.orders import (
     read_order,
 )
 from partkit.data.replies import (
+    DeviceExamined,
     DeviceUse,
     Done,
     EnvironmentDescribed,
     GaugesTimed,
     ItemsRun,
+    LinksExamined,
     LinksMeasured,
     LinkTimes,
     Loaded,
     OutputDifference,
     OutputsChecked,
+    PathTimes,
     Profiled,
     ReferenceWritten,
     StageSeconds,
@@ -89,6 +95,18 @@ CONVERSATION: list[tuple[Order[Any], Record]] = [
             links=(LinkTimes(ranks=(0, 1), one_way_s=(1e-5, 2e-5)),), device_name="NVIDIA H100", memory_bytes=1 << 36
         ),
     ),
+    (
+        ExamineDevice(),
+        DeviceExamined(
+            device=ExaminedDevice(index=0, type="cuda", name="NVIDIA H100", pcie=PcieLink(generation=5)), peers=(1, 2)
+        ),
+    ),
+    (
+        ExamineLinks(path="nccl"),
+        LinksExamined(
+            links=(PathTimes(ranks=(0, 1), one_way_s=(1e-5, 2e-5), verified_bytes=1 << 20, changed_bytes=3),)
+        ),
+    ),
     (DescribeEnvironment(), EnvironmentDescribed(environment={"host": "here", "versions": {"torch": "2.11"}})),
 ]
 
@@ -117,7 +135,7 @@ def test_the_conversation_above_has_every_order_and_every_reply() -> None:
 
 def test_names_of_orders_are_those_that_messages_have_always_told() -> None:
     names = " ".join(name_of(order) for order, _ in CONVERSATION)
-    assert names == "load reference check stage run open_stream stream prepare profile gauges links environment"
+    assert names == "load reference check stage run open_stream stream prepare profile gauges links device paths environment"
 
 
 def test_ranks_that_have_not_answered_are_told_by_number() -> None:

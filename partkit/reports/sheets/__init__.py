@@ -15,6 +15,7 @@ SHEETS = {
     "run": "partkit.reports.sheets.run:run_sheet",
     "comparison": "partkit.reports.sheets.comparison:comparison_sheet",
     "difference": "partkit.reports.sheets.difference:difference_sheet",
+    "doctor": "partkit.reports.sheets.examination:examination_sheet",
 }
 
 
