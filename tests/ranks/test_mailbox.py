@@ -135,7 +135,10 @@ def test_the_conversation_above_has_every_order_and_every_reply() -> None:
 
 def test_names_of_orders_are_those_that_messages_have_always_told() -> None:
     names = " ".join(name_of(order) for order, _ in CONVERSATION)
-    assert names == "load reference check stage run open_stream stream prepare profile gauges links device paths environment"
+    assert (
+        names
+        == "load reference check stage run open_stream stream prepare profile gauges links device paths environment"
+    )
 
 
 def test_ranks_that_have_not_answered_are_told_by_number() -> None:
