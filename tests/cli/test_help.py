@@ -15,7 +15,20 @@ from partkit.reports import RENDERERS
 from partkit.reports.graph import GRAPH_FORMS
 from partkit_cli import completion
 
-COMMANDS = ("profile", "plan", "run", "compare", "report", "show", "diff", "validate", "doctor", "models", "help")
+COMMANDS = (
+    "profile",
+    "plan",
+    "run",
+    "compare",
+    "report",
+    "show",
+    "diff",
+    "validate",
+    "doctor",
+    "cluster",
+    "models",
+    "help",
+)
 HEAVY = ("torch", "transformers", "networkx", "numpy", "rich")
 
 
@@ -71,7 +84,7 @@ def test_options_are_listed_in_groups_with_their_choices(partkit):
         (completion.model_names, "plans/", ["plans/a.json"]),
         (completion.plan_names, "", ["p.json", "plans/"]),
         (completion.plan_names, "plans/", ["plans/a.json"]),
-        (completion.cluster_names, "8x", ["8x-pcie-gen4", "8x-nvlink"]),
+        (completion.cluster_names, "8x", ["8x-pcie-gen4", "8x-nvlink", "8x-a100", "8x-h200"]),
         (completion.cluster_names, "c", ["c.json"]),
     ],
 )

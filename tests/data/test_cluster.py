@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from partkit.data.builtin_clusters import load_cluster
+from partkit.data.builtin_clusters import builtin_cluster, load_cluster
 from partkit.data.cluster import Cluster, Device, Link, PairLink
 from partkit.errors import FormatError, UsageError
 
@@ -56,3 +56,18 @@ def test_a_link_to_a_device_that_is_not_there_is_refused():
     assert str(caught.value) == (
         "c.json is not a valid cluster: link 0 -> 1 names a device past the last, 0; correct the file there"
     )
+
+
+def test_hosts_of_a_cluster_are_joined_by_their_slower_network():
+    cluster = builtin_cluster("2x8-nvlink")
+    assert len(cluster.devices) == 16
+    assert cluster.link_between(0, 7).bytes_per_s == cluster.link_between(15, 8).bytes_per_s == 3.6e11
+    assert cluster.link_between(7, 8).bytes_per_s == cluster.link_between(0, 15).bytes_per_s == 4.0e10
+    assert len(builtin_cluster("4x8-nvlink").devices) == 32
+
+
+def test_the_reference_machine_is_there_and_says_so():
+    cluster = builtin_cluster("4x-pcie-gen1")
+    assert (len(cluster.devices), cluster.fanout, cluster.links) == (4, "once", ())
+    assert cluster.citation is not None
+    assert cluster.citation.startswith("the reference machine (design/reference.md)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given, reject, settings
 
@@ -206,5 +208,6 @@ def test_all_faults_of_an_edited_plan_are_named():
 def test_builtin_clusters_cite_their_figures(name):
     cluster = builtin_cluster(name)
     assert cluster.name == name
-    assert str(len(cluster.devices)) == name[0]
+    counts = name.partition("-")[0].split("x")  # 2x4: two hosts of four
+    assert len(cluster.devices) == math.prod(int(count) for count in counts if count)
     assert cluster.citation
