@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +175,30 @@ def test_models_lists_names_for_people_and_for_programs(partkit, library):
             }
         ],
     }
+
+
+def test_show_draws_a_plan(partkit, library):
+    library.kept_profile = library.profile
+    told = partkit("show", str(GOLDEN / "plan.v1.json"), "--svg", "out/my plan.svg")
+    assert (told.code, told.err) == (0, "wrote out/my plan.svg\n")
+    assert Path("out/my plan.svg").read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    assert 'class="map"' in Path("out/my plan.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (("run", "--svg", "x.svg"), "{file} is no plan, and --svg draws plans; name a plan, as plans/bert2.json"),
+        (
+            ("plan", "--svg", "x.svg", "--format", "dot"),
+            "--format dot and --svg ask for two drawings; leave one of them out",
+        ),
+        (("plan", "--svg", "."), ". is a folder, and a file is to be written; name one in it, as ./out.json"),
+    ],
+)
+def test_show_says_why_there_is_no_picture(partkit, library, typed, message):
+    kind, *options = typed
+    file = str(GOLDEN / f"{kind}.v1.json")
+    told = partkit("show", file, *options)
+    assert (told.code, told.err) == (2, f"partkit: {message.format(file=file)}\n")
+    assert not Path("x.svg").exists()

@@ -39,17 +39,21 @@ def show(
         Path | None,
         typer.Option("--profile", metavar="FILE", help="A plan's profile; default: as kept when it was planned."),
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Also draw a plan, as one picture.", writable=True)
+    ] = None,
 ) -> None:
     """Show a file that partkit wrote.
 
     Of a plan also each cut: what crosses it, how its neighbours balance and what moving it by a node would do to the
-    plan's period.
+    plan's period. --svg draws a plan: its stages, what crosses between them, and the model cut over its time.
 
     \b
     Examples:
       partkit show plans/bert4.json
       partkit show bert2.comparison.json --format markdown
       partkit show plans/bert4.json --format dot > bert4.dot
+      partkit show plans/bert4.json --svg bert4.svg
     """
     from partkit.data.files import load_document
     from partkit.data.plan import Plan
@@ -58,10 +62,14 @@ def show(
     from partkit_cli.checks import require_format
 
     if style in GRAPH_FORMS and not output.as_json:
+        if picture is not None:
+            raise UsageError(f"--format {style} and --svg ask for two drawings", hint="leave one of them out")
         output.text(_graph(load_document(path), path, profile_path, style).rstrip("\n"))
         return
     require_format(style, output, graphs=tuple(GRAPH_FORMS))
     document = load_document(path)
+    if picture is not None:
+        _draw(document, path, profile_path, picture, output)
     if output.as_json or style is None:
         output.document(document)
         if isinstance(document, Plan) and not output.as_json:
@@ -87,14 +95,37 @@ def _graph(document: Document, path: Path, profile_path: Path | None, form: str)
     profile = _profile(document, profile_path)
     if profile is None:
         raise UsageError(f"{path} cannot be shown as {form}: {_NOT_KEPT}", hint=_way_to_profile(document))
+    _require_nodes(document, path, profile)
+    return render_graph(profile, document, form)
+
+
+def _require_nodes(plan: Plan, path: Path, profile: Profile) -> None:
     known = {node.name for node in profile.nodes}
-    unknown = [name for name in document.stage_by_node if name not in known]
+    unknown = [name for name in plan.stage_by_node if name not in known]
     if unknown:
         raise UsageError(
             f"{len(unknown)} nodes of {path} are not in the profile, the first being {unknown[0]!r}",
-            hint=_way_to_profile(document),
+            hint=_way_to_profile(plan),
         )
-    return render_graph(profile, document, form)
+
+
+def _draw(document: Document, path: Path, profile_path: Path | None, picture: Path, output: Output) -> None:
+    """Write a plan's picture, with the model over its time where the plan's profile is here."""
+    from partkit.data.plan import Plan
+    from partkit.data.writing import write_text_atomically
+    from partkit.planners import explain_cuts
+    from partkit.reports.page.picture import picture_svg
+
+    if not isinstance(document, Plan):
+        raise UsageError(f"{path} is no plan, and --svg draws plans", hint="name a plan, as plans/bert2.json")
+    profile = _profile(document, profile_path)
+    if profile is None:
+        output.note(f"the picture is without the model over its time: {_NOT_KEPT}; {_way_to_profile(document)}")
+    else:
+        _require_nodes(document, path, profile)
+    cuts = explain_cuts(document, profile) if profile is not None and len(document.stages) > 1 else ()
+    write_text_atomically(picture, picture_svg(document, profile, cuts))
+    output.note(f"wrote {picture}")
 
 
 def _profile(plan: Plan, profile_path: Path | None) -> Profile | None:

@@ -8,9 +8,7 @@ from partkit.data.plan import Plan
 from partkit.data.printable import line
 from partkit.data.profile import Node, Profile
 from partkit.data.units import format_bytes, format_seconds
-
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c8c8c")
-"""Okabe and Ito's, as in the report."""
+from partkit.reports.colours import stage_colour
 
 
 def render(profile: Profile, plan: Plan | None) -> str:
@@ -24,7 +22,7 @@ def _lines(profile: Profile, plan: Plan | None) -> Iterator[str]:
     yield f"digraph {_quoted(profile.model.source)} {{"
     yield "  node [shape=box, fontname=sans];"
     for stage in plan.stages if plan is not None else ():
-        colour = _COLOURS[stage.index % len(_COLOURS)]
+        colour = stage_colour(stage.index)
         yield f"  subgraph cluster_{stage.index} {{"
         yield f'    label="stage {stage.index}"; color="{colour}"; penwidth=3;'
         yield from (f"    {_node(node)}" for node in profile.nodes if stage_by_node.get(node.name) == stage.index)

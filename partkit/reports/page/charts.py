@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from partkit.reports.colours import STAGE_COLOURS
 from partkit.reports.page.html import Html, element
-
-STAGE_COLOURS = 8
-"""Colours of the palette (Okabe and Ito's, for every kind of colour vision); later stages begin it again."""
 
 
 def stage_class(stage: int) -> str:
     """The class that gives an element its stage's colour."""
-    return f"s{stage % STAGE_COLOURS}"
+    return f"s{stage % len(STAGE_COLOURS)}"
 
 
 def chip(stage: int) -> Html:

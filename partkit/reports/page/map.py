@@ -20,10 +20,7 @@ def map_html(whole: Box, drawn: Drawn) -> Html | None:
     """Modules over their time, outer ones above; cuts as lines."""
     if drawn.total_s <= 0:
         return None
-    shapes: list[Html] = []
-    depth = _map_level(whole, 0.0, 0, drawn, shapes)
-    height = _LABELS_PX + (depth + 1) * _ROW_PX
-    shapes += _map_cuts(whole, drawn, height)
+    shapes, height = map_shapes(whole, drawn)
     label = "Map of the model: the width of a module is its share of the time, and its colour its stage"
     svg = element("svg", *shapes, width="100%", height=height, role="img", aria_label=label)
     caption = element("figcaption", f"{label}. The boxes below say the same in words.")
@@ -32,13 +29,21 @@ def map_html(whole: Box, drawn: Drawn) -> Html | None:
     )
 
 
-def _map_level(box: Box, start_s: float, depth: int, drawn: Drawn, shapes: list[Html]) -> int:
+def map_shapes(whole: Box, drawn: Drawn, *, deepest: int = _MAP_DEPTH) -> tuple[list[Html], int]:
+    """What the map is made of, as wide as whatever it is put in, and its height in pixels."""
+    shapes: list[Html] = []
+    depth = _map_level(whole, 0.0, 0, drawn, shapes, deepest)
+    height = _LABELS_PX + (depth + 1) * _ROW_PX
+    return shapes + _map_cuts(whole, drawn, height), height
+
+
+def _map_level(box: Box, start_s: float, depth: int, drawn: Drawn, shapes: list[Html], most: int) -> int:
     """Draw what is in ``box`` from ``start_s`` on; returns the deepest row."""
     deepest = depth
     for each in box.content:
-        if isinstance(each, Box) and depth < _MAP_DEPTH and each.time_s / drawn.total_s >= _LEAST_WIDTH:
+        if isinstance(each, Box) and depth < most and each.time_s / drawn.total_s >= _LEAST_WIDTH:
             shapes.append(_map_box(each, start_s, depth, drawn))
-            deepest = max(deepest, _map_level(each, start_s, depth + 1, drawn, shapes) if each.boxes else depth)
+            deepest = max(deepest, _map_level(each, start_s, depth + 1, drawn, shapes, most) if each.boxes else depth)
         start_s += each.time_s
     return deepest
 

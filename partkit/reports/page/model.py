@@ -24,17 +24,8 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
     whole = module_tree(profile)
     if not whole.nodes:
         return element("p", "The profile has no operations.")
-    stage_by_node = plan.stage_by_node if plan is not None else {}
-    with_nodes = len(whole.nodes) <= MAX_DRAWN_NODES
-    drawn = Drawn(
-        stage_by_node=stage_by_node,
-        cut_texts=cut_texts(plan, cuts),
-        total_s=whole.time_s,
-        most_node_s=max(node.time_s for node in whole.nodes),
-        most_bytes=max(node.output_bytes for node in whole.nodes),
-        with_nodes=with_nodes,
-        max_depth=_depth_within(whole, stage_by_node, with_nodes=with_nodes),
-    )
+    drawn = drawn_of(whole, plan, cuts)
+    with_nodes = drawn.with_nodes
     count = f"{format_count(len(whole.nodes))} operations in {format_count(num_boxes(whole) - 1)} modules"
     said = [f"{count}, {format_seconds(whole.time_s)} in all; times are {profile.method}."]
     if not with_nodes:
@@ -49,6 +40,21 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
         map_html(whole, drawn),
         element("div", _ways_to_colour(), _search(), class_="tools"),
         element("div", _content(whole, drawn, seen, 1), class_="boxes"),
+    )
+
+
+def drawn_of(whole: Box, plan: Plan | None, cuts: Sequence[CutExplanation]) -> Drawn:
+    """What drawings of a model with operations need to know of it."""
+    stage_by_node = plan.stage_by_node if plan is not None else {}
+    with_nodes = len(whole.nodes) <= MAX_DRAWN_NODES
+    return Drawn(
+        stage_by_node=stage_by_node,
+        cut_texts=cut_texts(plan, cuts),
+        total_s=whole.time_s,
+        most_node_s=max(node.time_s for node in whole.nodes),
+        most_bytes=max(node.output_bytes for node in whole.nodes),
+        with_nodes=with_nodes,
+        max_depth=_depth_within(whole, stage_by_node, with_nodes=with_nodes),
     )
 
 
