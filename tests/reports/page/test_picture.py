@@ -42,7 +42,7 @@ def test_it_shows_each_stage_and_the_bytes_between_them():
     assert "computes 108 µs; 10.9 MB of weights, peak 11.3 MB" in found
     assert "328 kB (embedding, gelu) · 298 µs" in found
     assert found.count("152 µs an item") == 1
-    assert [text for text in found if text.endswith(", the slowest")] == ["407 µs an item, the slowest"]
+    assert [text for text in found if text.endswith(", the slowest")] == ["398 µs an item, the slowest"]
 
 
 def test_title_and_description_say_it_in_words():
