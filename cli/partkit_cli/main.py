@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from partkit.errors import MachineError, PartkitError
 from partkit.ranks.launch import started_by_launcher
+from partkit_cli.commands.advise import advise
 from partkit_cli.commands.cluster import cluster
 from partkit_cli.commands.compare import compare
 from partkit_cli.commands.diff import diff
@@ -78,7 +79,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, report, show, diff, validate, doctor, cluster, models, help_):
+for command in (profile, plan, run, compare, report, show, diff, validate, advise, doctor, cluster, models, help_):
     register(app, command)
 
 

@@ -17,6 +17,7 @@ DOCUMENT_BY_KIND = {
     "comparison": "partkit.data.result:Comparison",
     "difference": "partkit.data.difference:Difference",
     "doctor": "partkit.data.examination:Examination",
+    "advice": "partkit.data.advice:Advice",
 }
 
 

@@ -33,6 +33,8 @@ WELL = [
     ("validate plan.json --profile profile.json", "plan", 0),
     ("validate run.json", "run", 0),
     ("report run.json plan.json", "report", 0),
+    ("advise bert-tiny", "advice", 0),
+    ("advise profile.json --cluster cluster.json --objective latency", "advice", 0),
     ("cluster list", "clusters", 0),
     ("cluster show box", "cluster", 0),
     ("models", "models", 0),
