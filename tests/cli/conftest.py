@@ -106,6 +106,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         "partkit.data.cache.keep_profile": lambda profile: None,
         "partkit.runs.tune.plan_by_measuring": fakes.note("plan_by_measuring", "tuned"),
         "partkit.data.builtin_clusters.load_cluster": fakes.note("load_cluster", "cluster"),
+        "partkit.data.builtin_clusters.builtin_cluster": lambda name: fakes.cluster,
         "partkit.data.builtin_clusters.builtin_cluster_names": lambda: ("box", "rack"),
         "partkit.runs.run.run_plan": fakes.note("run_plan", "run"),
         "partkit.runs.compare.compare_executors": fakes.note("compare_executors", "comparison"),

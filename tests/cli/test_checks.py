@@ -56,7 +56,8 @@ CHECKED = [
         "plan bert-tiny --cluster moon",
         2,
         "there is no cluster 'moon'; give a cluster file or one of 4x-pcie-gen1, "
-        "2x-pcie-gen4, 4x-pcie-gen4, 8x-pcie-gen4, 2x-nvlink, 4x-nvlink, 8x-nvlink",
+        "2x-pcie-gen4, 4x-pcie-gen4, 8x-pcie-gen4, 2x-nvlink, 4x-nvlink, 8x-nvlink, 8x-a100, 8x-h200, "
+        "2x4-pcie-gen4, 2x8-nvlink, 4x8-nvlink",
     ),
     (
         "plan bert-tiny --cluster none.json",

@@ -42,5 +42,6 @@ def sharded(situation: Situation) -> Estimate | str:
         peak_bytes=peak,
         fits=all(situation.holds(index, peak) for index in range(count)),
         reason=f"each item {format_seconds(compute_s + host_s)} of computing and launching, and "
-        f"{format_seconds(gather_s)} to gather {format_bytes(sum(groups))} of weights in {len(groups)} groups; {format_bytes(peak)} a device",
+        f"{format_seconds(gather_s)} to gather {format_bytes(sum(groups))} of weights in {len(groups)} groups; "
+        f"{format_bytes(peak)} a device",
     )

@@ -14,7 +14,7 @@ from partkit.planners.make import make_plan
 from partkit.planners.problem.request import Objective, PlanRequest
 
 LAUNCH_S = 30e-6
-"""What a host thread takes to launch an operation of an eager model: 273 of BERT-base took 8.07 ms (benchmarks/compare)."""
+"""What a host takes to launch an operation of an eager model: 273 of BERT-base took 8.07 ms (benchmarks/compare)."""
 _LAYER = re.compile(r"^(.*?\.)?\d+(?=\.|$)")
 """The first numbered part of a module's path: a layer of a stack."""
 _PRODUCTS = ("linear", "addmm", "mm.", "matmul", "bmm", "attention")

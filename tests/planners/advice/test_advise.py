@@ -52,7 +52,7 @@ def test_a_model_that_each_device_holds_is_replicated_for_throughput() -> None:
     assert found.best == "replicas"
     assert choice(found, "replicas").samples_per_s == pytest.approx(4 / 8e-3)
     assert "you don't need to split" in found.text
-    assert [each.way for each in found.choices][0] == "replicas"
+    assert found.choices[0].way == "replicas"
 
 
 def test_a_model_that_no_device_holds_is_cut_into_a_pipeline() -> None:
