@@ -1,139 +1,206 @@
-"""The page in headless Chromium: nothing is fetched or complained of, and what the script does works."""
+"""Reports in headless Chromium: nothing is fetched or complained of, what the script does works, nothing overlaps."""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-from html import escape, unescape
 from pathlib import Path
 
 import pytest
 
 from partkit.reports.page import page_html
+from partkit_cli.main import main
 
+from .browser import A4, CHROMIUM, NARROW, WIDE, chromium, opened
 from .documents import COMPARISON, RUN, contents, hostile, layered, whole
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytest.importorskip("playwright", reason="drives Chromium: pip install playwright axe-playwright-python")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
 ]
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-)
-PROBE = """
-const say = {};
-const rows = (table) => [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
-const table = document.querySelector("#modules table.sortable");
-const time = [...table.tHead.rows[0].cells].find((cell) => cell.textContent.startsWith("time"));
-say.before = rows(table);
-time.querySelector("button").click();
-say.falling = [rows(table), time.getAttribute("aria-sort")];
-time.querySelector("button").click();
-say.rising = [rows(table), time.getAttribute("aria-sort")];
-const search = document.querySelector(".search");
-const shown = () => [...document.querySelectorAll(".boxes .node:not(.away) > .name")].map((name) => name.textContent);
-const type = (text) => { search.value = text; search.dispatchEvent(new Event("input")); };
-type("gelu");
-say.found = [shown(), document.querySelector(".found").textContent];
-say.open = [...document.querySelectorAll(".boxes details")].filter((fold) => fold.open).length;
-type("no such thing");
-say.nothing = [shown(), document.querySelector(".found").textContent];
-type("");
-say.all = shown().length;
-document.querySelector(".fold").click();
-say.folded = document.querySelectorAll(".boxes details[open]").length;
-document.querySelector(".unfold").click();
-say.unfolded = document.querySelectorAll(".boxes details:not([open])").length;
-document.querySelector(".by-time").click();
-say.heat = getComputedStyle(document.querySelector(".boxes .node:last-of-type")).backgroundColor;
-say.page = getComputedStyle(document.body).backgroundColor;
-say.width = innerWidth;
-say.fetched = performance.getEntriesByType("resource").map((entry) => entry.name);
-const free = [...document.querySelectorAll("body *")].filter((each) => !each.closest(".wide *, svg, .skip"));
-const isTooWide = (each) => each.getBoundingClientRect().right > innerWidth + 1;
-say.tooWide = free.filter(isTooWide).map((each) => each.outerHTML.slice(0, 80));
-document.title = "probed";
-top.document.body.dataset.said = JSON.stringify(say);
-"""
-
-
-def opened(page: str, folder: Path, *options: str) -> tuple[str, list[str]]:
-    """The page's elements after its script, and what the browser's console said."""
-    file = folder / "page.html"
-    file.write_text(page, encoding="utf-8")
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder}/profile", *options, "--dump-dom", file.as_uri()]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return told.stdout, [line for line in told.stderr.splitlines() if "CONSOLE" in line]
-
-
-def probed(page: str, folder: Path, *options: str, width: int) -> dict[str, object]:
-    """What the probe saw in a copy of the page whose policy lets it run, in a frame as narrow as no window may be."""
-    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    copy = escape(free.replace("</body>", f"<script>{PROBE}</script></body>"))
-    frame = f'<iframe srcdoc="{copy}" width="{width}" height="800" style="border:0"></iframe>'
-    outer = f'<!DOCTYPE html><html style="color-scheme:light dark"><body>{frame}</body></html>'
-    dom, console = opened(outer, folder, *options)
-    assert console == []
-    (said,) = re.findall(r'data-said="([^"]*)"', dom)
-    found: dict[str, object] = json.loads(unescape(said))
-    return found
+SECTIONS = {
+    "Verdict",
+    "Throughput and latency",
+    "Stages: predicted and measured",
+    "The model and its cuts",
+    "The bound and the cuts",
+    "Modules",
+    "Use of devices",
+    "Devices and links",
+    "Commands and environment",
+    "Data",
+}
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory) -> dict[str, object]:
-    return probed(page_html(whole()), tmp_path_factory.mktemp("browser"), width=1280)
+def browser():
+    with chromium() as started:
+        yield started
 
 
-def test_the_page_as_written_runs_its_script_and_nothing_is_complained_of(tmp_path):
-    dom, console = opened(page_html(whole()), tmp_path)
-    assert console == []
-    assert dom.count('aria-sort="none"') > 10
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> Path:
+    """The report of a comparison of this machine's CPU, by the command that people type."""
+    folder = tmp_path_factory.mktemp("real")
+    short = ("--with", "single,pipeline,accelerate", "--rounds", "2", "--seconds", "0.1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        with pytest.raises(SystemExit) as stop:
+            main(["compare", "bert-tiny", "--stages", "2", "--device", "cpu", *short, "--html", "report.html"])
+    assert stop.value.code == 0
+    return folder / "report.html"
 
 
-def test_names_from_files_run_nothing(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """The report of the golden files, whose figures are known."""
+    return written(page_html(whole()), tmp_path_factory.mktemp("made"))
+
+
+def written(page: str, folder: Path) -> Path:
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def test_a_real_report_offline_asks_for_nothing_complains_of_nothing_and_has_each_section(browser, real):
+    with opened(browser, real) as view:
+        assert view.asked == [real.as_uri()]
+        assert view.told == []
+        headings = view.page.locator("main h2")
+        assert set(headings.all_text_contents()) == SECTIONS
+        assert all(heading.is_visible() for heading in headings.all())
+        assert "pipeline" in view.page.locator("#verdict").inner_text()
+        anchors = view.page.locator("nav a").evaluate_all("links => links.map(link => link.hash.slice(1))")
+        assert anchors == view.page.locator("main section").evaluate_all("sections => sections.map(each => each.id)")
+
+
+def test_a_real_report_s_modules_sort_by_time_both_ways_from_the_keyboard(browser, real):
+    with opened(browser, real) as view:
+        table = view.page.locator("#modules table.sortable").first
+        head = table.locator("thead th", has_text=re.compile("^time"))
+        column = head.evaluate("head => head.cellIndex + 1")
+
+        def times() -> list[float]:
+            cells = table.locator(f"tbody tr > :nth-child({column})")
+            return cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.v))")
+
+        unsorted = times()
+        head.locator("button").focus()
+        view.page.keyboard.press("Enter")
+        assert times() == sorted(unsorted, reverse=True) != unsorted
+        assert head.get_attribute("aria-sort") == "descending"
+        view.page.keyboard.press("Enter")
+        assert times() == sorted(unsorted)
+        assert head.get_attribute("aria-sort") == "ascending"
+
+
+def test_a_real_report_s_model_unfolds_and_folds(browser, real):
+    with opened(browser, real) as view:
+        view.page.get_by_role("button", name="Fold all", exact=True).click()
+        operations = view.page.locator(".boxes .node")
+        assert operations.count() > 20
+        assert not any(each.is_visible() for each in operations.all())
+        view.page.locator(".boxes summary").first.click()
+        assert view.page.locator(".boxes details[open]").count() == 1
+        view.page.get_by_role("button", name="Unfold all", exact=True).click()
+        assert all(each.is_visible() for each in operations.all())
+        assert view.overlaps() == []
+
+
+def test_a_real_report_shows_all_without_a_script(browser, real):
+    with opened(browser, real, java_script_enabled=False) as view:
+        assert view.page.locator(".finder").is_hidden()
+        assert "samples/s" in view.page.locator("#executors").inner_text()
+        closed = view.page.locator(".boxes details:not([open]) > summary").first
+        closed.click()
+        assert view.told == []
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        pytest.param(WIDE, {}, id="light"),
+        pytest.param(WIDE, {"color_scheme": "dark"}, id="dark"),
+        pytest.param(WIDE, {"forced_colors": "active"}, id="few colours"),
+        pytest.param(NARROW, {}, id="360 pixels"),
+        pytest.param(NARROW, {"color_scheme": "dark"}, id="360 pixels, dark"),
+    ],
+)
+def test_in_a_real_report_no_text_stands_on_another_and_axe_finds_no_serious_fault(browser, real, size, options):
+    with opened(browser, real, size, **options) as view:
+        assert view.width_beyond() == 0
+        assert view.overlaps() == []
+        assert view.faults() == []
+
+
+def test_a_real_report_prints_on_white_without_overlap_with_what_is_folded(browser, real):
+    with opened(browser, real, A4, color_scheme="dark") as view:
+        assert background(view) != "rgb(255, 255, 255)"
+        view.page.emulate_media(media="print")
+        view.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert view.page.locator("details:not(.box):not([open])").count() == 0
+        assert background(view) == "rgb(255, 255, 255)"
+        assert view.width_beyond() == 0
+        assert view.overlaps() == []
+        assert view.page.pdf(format="A4").startswith(b"%PDF")
+
+
+def background(view) -> str:
+    return view.page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def test_names_from_files_run_nothing(browser, tmp_path):
     page = page_html(hostile())
-    dom, console = opened(page, tmp_path)
-    assert console == []
-    assert dom.count("<script") == page.count("<script") == 5
-    assert "<img" not in dom
+    with opened(browser, written(page, tmp_path)) as view:
+        assert view.told == []
+        assert len(view.asked) == 1
+        assert view.page.locator("script").count() == page.count("<script") == 5
+        assert view.page.locator("img").count() == 0
 
 
-def test_a_table_sorts_by_number_both_ways(seen):
-    decoder = "cls.predictions.decoder"
-    assert seen["before"][-1] == decoder
-    assert seen["falling"][0][0] == decoder
-    assert seen["falling"][1] == "descending"
-    assert seen["rising"] == [seen["falling"][0][::-1], "ascending"]
+def test_search_shows_what_it_finds_unfolded_and_gives_all_back(browser, made):
+    with opened(browser, made) as view:
+        search, found = view.page.get_by_role("searchbox"), view.page.locator(".found")
+        names = view.page.locator(".boxes .node:not(.away) > .name")
+        search.fill("gelu")
+        assert (names.all_text_contents(), found.inner_text()) == (["gelu"], "1 found")
+        assert names.first.is_visible()
+        search.fill("no such thing")
+        assert (names.count(), found.inner_text()) == (0, "0 found")
+        search.fill("")
+        assert names.count() == 6
 
 
-def test_search_shows_what_it_finds_unfolded_and_gives_all_back(seen):
-    assert seen["found"] == [["gelu"], "1 found"]
-    assert seen["open"] > 0
-    assert seen["nothing"] == [[], "0 found"]
-    assert seen["all"] == 6
-    assert (seen["folded"], seen["unfolded"]) == (0, 0)
+def test_colour_by_time_shades_what_takes_long(browser, made):
+    with opened(browser, made) as view:
+        decoder = view.page.locator(".boxes .node").last
+        by_stage = decoder.evaluate("node => getComputedStyle(node).backgroundColor")
+        view.page.get_by_label("time", exact=True).check()
+        assert decoder.evaluate("node => getComputedStyle(node).backgroundColor") != by_stage
 
 
-def test_nothing_is_fetched_and_nothing_is_wider_than_the_page(seen):
-    assert seen["fetched"] == []
-    assert seen["tooWide"] == []
-    assert seen["heat"].startswith("color(srgb")
+def test_the_embedded_files_are_saved_under_their_names(browser, made):
+    with opened(browser, made) as view, view.page.expect_download() as download:
+        view.page.locator(".save").first.click()
+    assert download.value.suggested_filename == "comparison.json"
 
 
-def test_a_narrow_and_dark_page_of_bert_s_size_overflows_nowhere_either(tmp_path, seen):
+def test_a_page_of_bert_s_size_in_four_stages_overflows_and_overlaps_nowhere(browser, tmp_path):
     profile, plan = layered(12, 23)
-    page = page_html(contents(COMPARISON, RUN, plan, profile))
-    narrow = probed(page, tmp_path, "--blink-settings=preferredColorScheme=0", width=360)
-    assert (narrow["width"], narrow["tooWide"]) == (360, [])
-    assert (seen["page"], narrow["page"]) == ("rgb(255, 255, 255)", "rgb(20, 23, 28)")
+    file = written(page_html(contents(COMPARISON, RUN, plan, profile)), tmp_path)
+    for size in (WIDE, NARROW):
+        with opened(browser, file, size) as view:
+            assert "Runs" in view.page.locator("main h2").all_text_contents()
+            assert (view.width_beyond(), view.overlaps()) == (0, [])
+
+
+def test_what_the_other_tests_look_for_is_seen_where_it_is(browser, made):
+    with opened(browser, made) as view:
+        view.page.add_style_tag(content="h2{margin-bottom:-3rem} main{width:1400px} p{color:#999}")
+        assert any(found.startswith("Verdict | ") for found in view.overlaps())
+        assert view.width_beyond() > 0
+        assert [fault.partition(":")[0] for fault in view.faults()] == ["color-contrast"]
+        view.page.evaluate("console.error('told'); fetch('https://example.invalid/').catch(() => null)")
+        assert "told" in view.told
