@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint schemas clean
+.PHONY: install demo test lint schemas clean
+
+install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	$(BIN)/partkit plan bert --stages 2 -o demo/bert2.json

@@ -8,7 +8,18 @@ from partkit.data.result import Comparison, Row, RunResult
 from partkit.data.units import format_bytes, format_rate, format_seconds
 from partkit.reports.page.charts import bar
 from partkit.reports.page.contents import Contents
-from partkit.reports.page.html import Child, Html, Section, element, folded, joined, section, sheet_html, wide
+from partkit.reports.page.html import (
+    Child,
+    Html,
+    Section,
+    captioned,
+    element,
+    folded,
+    joined,
+    section,
+    sheet_html,
+    wide,
+)
 from partkit.reports.sheets import sheet_of
 
 
@@ -144,7 +155,7 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Html]) -> Html:
     ]
     table = element(
         "table",
-        element("caption", caption),
+        captioned(caption),
         element("thead", element("tr", *cells)),
         element("tbody", *rows),
         class_="bars",

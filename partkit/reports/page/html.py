@@ -102,13 +102,18 @@ def table_html(table: Table, caption: str, *, sortable: bool = False) -> Html:
     return wide(
         element(
             "table",
-            element("caption", caption),
+            captioned(caption),
             element("thead", element("tr", *heads)),
             element("tbody", *rows),
             class_="sortable" if sortable else None,
         ),
         label=caption,
     )
+
+
+def captioned(caption: str) -> Html:
+    """A table's caption, which breaks into lines where the window is narrower than the table."""
+    return element("caption", element("span", caption))
 
 
 def wide(content: Html, *, label: str) -> Html:

@@ -8,7 +8,7 @@ from typing import Any
 
 from partkit.data.plan import Plan
 from partkit.reports.page.contents import Contents
-from partkit.reports.page.html import Html, Section, element, joined, paragraphs, section, sheet_html, wide
+from partkit.reports.page.html import Html, Section, captioned, element, joined, paragraphs, section, sheet_html, wide
 from partkit.reports.page.model import model_html
 from partkit.reports.sheets import sheet_of
 from partkit.reports.sheets.cuts import cuts_sheet
@@ -91,7 +91,7 @@ def environment_html(contents: Contents) -> Section:
             for key, value in _flat({key: value for key, value in told.items() if key != "command"})
         ]
         caption = f"Environment of {part.name}"
-        table = element("table", element("caption", caption), element("tbody", *rows)) if rows else None
+        table = element("table", captioned(caption), element("tbody", *rows)) if rows else None
         shown += [element("h3", part.name), _command(told.get("command"))]
         shown += [wide(table, label=caption)] if table is not None else []
     return section("environment", "Commands and environment", *shown)

@@ -11,7 +11,7 @@ from partkit.data.result import Comparison, RunResult
 from partkit.data.units import format_bytes, format_seconds
 from partkit.reports.page.charts import chip, segments, stage_class
 from partkit.reports.page.contents import Contents, told_model
-from partkit.reports.page.html import Html, Section, element, joined, section, wide
+from partkit.reports.page.html import Html, Section, captioned, element, joined, section, wide
 
 _SAME_FIGURE = 1e-3
 """A plan's figures and a run's copy of them are written with different numbers of digits."""
@@ -202,7 +202,5 @@ def _table(name: str, rows: list[Html]) -> Html:
     )
     head = element("tr", *(element("th", title or "figures", scope="col", class_=class_) for title, class_ in heads))
     caption = f"Time of one item on each stage, {name}"
-    table = element(
-        "table", element("caption", caption), element("thead", head), element("tbody", *rows), class_="bars"
-    )
+    table = element("table", captioned(caption), element("thead", head), element("tbody", *rows), class_="bars")
     return wide(table, label=caption)
