@@ -6,25 +6,28 @@ import json
 import os
 import shlex
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
 from partkit.data.printable import escaped_json, lines
+from partkit.data.progress import step_of
 from partkit.errors import CacheWarning
 from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
+from partkit_cli.standings import RoundLines
 from partkit_cli.streams import columns_of, is_coloured, let_go
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from partkit.data.document import Document
-    from partkit.data.progress import Progress
+    from partkit.data.result import Row
     from partkit.reports.sheet import Sheet
 
 
@@ -146,7 +149,7 @@ class Output:
             yield
 
     @contextmanager
-    def progress(self) -> Iterator[Progress | None]:
+    def progress(self) -> Iterator[Listener | None]:
         """A listener for long work: bars on a terminal's stderr, a line for each step elsewhere."""
         if self.quiet:
             yield None
@@ -158,19 +161,54 @@ class Output:
         else:
             yield _Lines(self)
 
+    @contextmanager
+    def waiting(self, label: str) -> Iterator[None]:
+        """Show on a terminal that something is under way of which nobody knows how far it is; elsewhere, nothing."""
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        begin = time.monotonic()
+        from partkit_cli.bars import progress_bars
+
+        with progress_bars() as steps:
+            steps(label, 0, 0)
+            yield
+            if time.monotonic() - begin < _WORTH_TELLING_S:
+                steps.drop()
+
+
+_WORTH_TELLING_S = 1.0
+"""Least duration of a step that :meth:`Output.waiting` leaves a tick of."""
+
+
+class Listener(Protocol):
+    """Is told how far long work is, and what executors of a comparison have reached."""
+
+    def __call__(self, label: str, done: int, total: int, /) -> None:
+        """See :data:`partkit.data.progress.Progress`."""
+
+    def row(self, row: Row, number: int, rounds: int) -> None:
+        """See :data:`partkit.runs.compare.Standing`."""
+
 
 class _Lines:
-    """Progress where bars cannot be drawn: each label once."""
+    """Progress where bars cannot be drawn: each step once."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._last = ""
+        self._rounds = RoundLines()
 
     def __call__(self, label: str, done: int, total: int, /) -> None:
         del done, total
-        if label != self._last:
-            self._last = label
-            self._output.note(label)
+        step, _ = step_of(label)
+        if step != self._last:
+            self._last = step
+            self._output.note(step)
+
+    def row(self, row: Row, number: int, rounds: int) -> None:
+        for said in self._rounds.after(row, number, rounds):
+            self._output.note(said)
 
 
 def _say(text: str) -> None:

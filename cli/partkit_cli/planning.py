@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from partkit.data.units import format_count
 from partkit.errors import TooFewDevicesError, UsageError
 from partkit_cli.checks import PLANS, require_cluster_where_analytic
 from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
@@ -88,7 +89,7 @@ def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
     from partkit.planners import plan_as_asked
 
     cluster = cluster_for(profile, planning, machine, output)
-    with command_for_enough(planning, cluster):
+    with command_for_enough(planning, cluster), output.waiting(f"Planning {format_count(len(profile.nodes))} nodes"):
         plan = plan_as_asked(profile, cluster, planning.request(cluster))
     if len(plan.cluster.devices) > len(cluster.devices):
         output.warning(f"{plan.planner.detail.rpartition('; ')[2]}: the plan is for those {len(plan.cluster.devices)}")

@@ -48,6 +48,8 @@ class Load(Order[Loaded]):
     """Build the executor's part and its weights."""
 
     order: Literal["load"] = "load"
+    progress: str = ""
+    """Beginning of the names of new files, one a rank, that tell the bytes of weights which are there; none: empty."""
 
 
 class WriteReference(Order[ReferenceWritten]):

@@ -9,8 +9,26 @@ from pathlib import Path
 Progress = Callable[[str, int, int], None]
 """Called with a step's label, how much of it is done and how much there is in all (0: that is not known).
 
-Another label says that the step before has ended.
+Another label says that the step before has ended. What follows :data:`WITH` in a label says which part of the step is
+under way, and begins no new one.
 """
+
+WITH = " · "
+BYTES_STEP = "Loading stages"
+"""Steps that begin so count bytes."""
+SECONDS_STEPS = ("Measuring", "Warming up")
+"""Steps that begin so count seconds; others count things."""
+
+
+def step_of(label: str) -> tuple[str, str]:
+    """A label's step, and the part of it that is under way.
+
+    >>> step_of("Loading executors · fsdp"), step_of("Checking outputs")
+    (('Loading executors', 'fsdp'), ('Checking outputs', ''))
+    """
+    step, _, part = label.partition(WITH)
+    return step, part
+
 
 _WRITE_EVERY_S = 0.1
 

@@ -20,6 +20,7 @@ from partkit.data.orders import (
     TimeStages,
     WriteReference,
 )
+from partkit.data.progress import ProgressFile
 from partkit.data.replies import (
     DeviceUse,
     Done,
@@ -66,7 +67,7 @@ class RunWork:
         """Do one order."""
         match order:
             case Load():
-                return self._load()
+                return self._load(order)
             case WriteReference():
                 return self._write_reference(order)
             case CheckOutputs():
@@ -93,12 +94,16 @@ class RunWork:
             self._executor.close()
             self._executor = None
 
-    def _load(self) -> Loaded:
+    def _load(self, order: Load) -> Loaded:
         begin = time.perf_counter()
+        if order.progress:
+            file = ProgressFile(require_new_file(Path(f"{order.progress}{self._context.rank}")))
+            LOADS.tell = lambda num_bytes: file.write(num_bytes, 0)
         self._executor = make_executor(self._context)
         self._executor.load()
         if isinstance(self._executor, TriesLoop):
             self._executor.choose_loop()
+        LOADS.tell = None
         gc.collect()
         gc.freeze()  # a collection within a run would look at every object of torch's, for 0.3 s
         return Loaded(

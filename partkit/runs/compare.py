@@ -14,7 +14,7 @@ import math
 import os
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,8 +22,8 @@ from typing import Any, Self
 from partkit.data.job import RunJob
 from partkit.data.orders import Load
 from partkit.data.plan import Plan
-from partkit.data.progress import Progress, silent
-from partkit.data.result import Check, Comparison
+from partkit.data.progress import WITH, Progress, silent
+from partkit.data.result import Check, Comparison, Row
 from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, RefusedByRankError, UnsupportedError
 from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
@@ -33,7 +33,7 @@ from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, make_reference
 from partkit.runs.comparison_defaults import DEFAULT_EXECUTORS, ROUNDS, SECONDS_PER_ROUND, TIMEOUT_S
 from partkit.runs.comparison_result import comparison_of
-from partkit.runs.contender import Contender
+from partkit.runs.contender import Contender, row_of
 from partkit.runs.statistics import is_settled
 
 _CORES_A_LOAD = 2
@@ -72,15 +72,22 @@ class CompareOptions:
     """Of the order of turns."""
 
 
+Standing = Callable[[Row, int, int], None]
+"""Called after an executor's turn with what it reached so far, the round (0: it takes no part) and their number."""
+
+
 def compare_executors(
-    plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None
+    plan: Plan,
+    options: CompareOptions | None = None,
+    progress: Progress | None = None,
+    standing: Standing | None = None,
 ) -> Comparison:
-    """Measure each executor on the plan's model and devices.
+    """Measure each executor on the plan's model and devices; ``standing`` is told the rows as they come about.
 
     An executor that fails, hangs or gives wrong outputs becomes a row that says so and spoils no other.
     Raises :class:`UsageError` for an unknown executor before anything is started.
     """
-    with Contest(plan, options, progress) as contest:
+    with Contest(plan, options, progress, standing) as contest:
         contest.load()
         return contest.measure()
 
@@ -92,8 +99,15 @@ class Contest:
     have no memory beside the others are loaded and measured later, once the others have ended.
     """
 
-    def __init__(self, plan: Plan, options: CompareOptions | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        options: CompareOptions | None = None,
+        progress: Progress | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         self._plan, self._options, self._tell = plan, options or CompareOptions(), progress or silent
+        self._standing = standing
         for name in self._options.executors:
             require_executor(name, allow_code=self._options.allow_code)
         self._run_options = RunOptions(
@@ -129,7 +143,7 @@ class Contest:
         job = job_of(self._plan, "single", self._run_options)
         folder = self._stack.enter_context(own_folder())
         try:
-            self._reference = make_reference(job, folder, may_stream=False)
+            self._reference = make_reference(job, folder, self._tell, may_stream=False)
         except (OutOfMemoryError, UnsupportedError):  # streamed weights take the memory of those that load meanwhile
             for contender in self._contenders:
                 contender.start_anew()
@@ -142,7 +156,7 @@ class Contest:
 
     def _reference_in_parts(self, job: RunJob, folder: Path) -> Path | None:
         try:
-            return make_reference(job, folder)
+            return make_reference(job, folder, self._tell)
         except PartkitError as error:
             self._unchecked = _unchecked(self._plan, error)
             return None
@@ -163,25 +177,40 @@ class Contest:
 
     def _load(self, sitting: Sequence[Contender]) -> None:
         for done, contender in enumerate(sitting):
-            self._tell(f"Loading {contender.name}", done, len(sitting))
+            self._tell(f"Loading executors{WITH}{contender.name}", done, len(sitting))
             self._start_some(sitting[done:])
             _load(contender, self._reference)
+            if not contender.is_running:
+                self._stand(contender, 0)
+        self._tell("Loading executors", len(sitting), len(sitting))
 
     def _sit(self, sitting: Sequence[Contender]) -> None:
         """Measure the loaded executors in interleaved rounds, then end their ranks."""
         options = self._options
         for done, contender in enumerate(sitting):
-            self._tell("Warming up", done, len(sitting))
+            self._tell(f"Warming executors up{WITH}{contender.name}", done, len(sitting))
             _warm_up(contender, options.seconds_per_round)
+        self._tell("Warming executors up", len(sitting), len(sitting))
+        turns = options.rounds * len(sitting)
         for number in range(options.rounds):
-            self._tell("Comparing", number, options.rounds)
-            _round(sitting, random.Random(options.seed * 1000 + number))
-        self._tell("Comparing", options.rounds, options.rounds)
+            order = random.Random(options.seed * 1000 + number).sample(list(sitting), len(sitting))
+            for place, contender in enumerate(order):
+                part = f"{contender.name}, round {number + 1} of {options.rounds}"
+                self._tell(f"Comparing{WITH}{part}", number * len(sitting) + place, turns)
+                if contender.is_running:
+                    with _failures_noted(contender):
+                        contender.take_turn(_LATENCY_ITEMS)
+                    self._stand(contender, number + 1)
+        self._tell("Comparing", turns, turns)
         groups = [contender.group for contender in sitting if contender.group is not None]
         for group in groups:
             group.ask_to_stop()
         for group in groups:
             group.close()
+
+    def _stand(self, contender: Contender, number: int) -> None:
+        if self._standing is not None:
+            self._standing(row_of(contender), number, self._options.rounds)
 
     def _start_some(self, waiting: Sequence[Contender]) -> None:
         for contender in waiting[: max(2, num_cores() // _CORES_A_LOAD)]:
@@ -246,13 +275,6 @@ def _warm_up(contender: Contender, seconds: float) -> None:
             contender.add_note(f"its speed had not settled after {_MAX_WARM_RUNS} warm-up runs")
         wanted = max(_MIN_ITEMS, rates[-1] / batch * seconds)
         contender.items = math.ceil(wanted / contender.num_own / _ITEM_STEP) * _ITEM_STEP
-
-
-def _round(contenders: Sequence[Contender], order: random.Random) -> None:
-    for contender in order.sample(list(contenders), len(contenders)):
-        if contender.is_running:
-            with _failures_noted(contender):
-                contender.take_turn(_LATENCY_ITEMS)
 
 
 @contextlib.contextmanager

@@ -44,8 +44,9 @@ def measure_group(
     tell("Timing stages", 0, 0)
     replies = group.call(TimeStages())
     stage_s = {place: seconds for reply in replies for place, seconds in reply.seconds_by_place.items()}
-    tell("Warming up", 0, 0)
-    rate = overall_rate(group.call(RunItems(num_items=_WARM_ITEMS)), group.job)[0]
+    once_s = sum(stage_s.values())
+    warm = RunItems(num_items=_WARM_ITEMS)
+    rate = overall_rate(_call_for(group, warm, _WARM_ITEMS * once_s, "Warming up", tell), group.job)[0]
     if options.rate_per_s is not None:
         return _measure_at_rate(group, options, options.rate_per_s, stage_s, tell)
     items = _num_items(options, rate / group.job.fed.batch)
@@ -58,8 +59,8 @@ def measure_group(
     runs = _call_for(group, order, items * group.job.fed.batch / rate, label, tell)
     samples_per_s, steady_per_s = overall_rate(runs, group.job)
     num_single = items if options.mode == "latency" else min(options.latency_items, items)
-    tell("Measuring the latency", 0, 0)
-    single = group.call(RunItems(num_items=num_single, one_at_a_time=True))
+    alone = RunItems(num_items=num_single, one_at_a_time=True)
+    single = _call_for(group, alone, num_single * once_s, "Measuring the latency", tell)
     return Measured(stage_s, runs, items, samples_per_s, steady_per_s, latencies(single))
 
 
@@ -72,7 +73,8 @@ def _num_items(options: RunOptions, items_per_s: float) -> int:
 
 
 def _call_for(group: Ranks[RunJob], order: RunItems, expected_s: float, label: str, tell: Progress) -> list[ItemsRun]:
-    """Give an order that takes ``expected_s``, tell the seconds as they go, and wait that much longer."""
+    """Give an order that takes about ``expected_s`` (0: nobody knows), tell the seconds as they go, and wait that much
+    longer."""
     begin, whole_s = time.monotonic(), math.ceil(expected_s)
 
     def tell_seconds() -> None:

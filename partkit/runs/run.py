@@ -12,7 +12,7 @@ from pathlib import Path
 from partkit.data.job import RunJob
 from partkit.data.orders import DescribeEnvironment, Load
 from partkit.data.plan import Plan
-from partkit.data.progress import Progress, silent
+from partkit.data.progress import BYTES_STEP, Progress, ProgressFile, silent
 from partkit.data.replies import Loaded
 from partkit.data.result import RunResult
 from partkit.machine.environment import describe_environment, describe_gpus
@@ -53,12 +53,30 @@ def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress
     """The steps of a run, on ranks that are there."""
     with own_folder() as folder:
         reference = make_reference(group.job, folder, tell) if options.check and can_check else None
-        tell("Loading stages", 0, 0)
-        result = drive_loaded(group, plan, options, group.call(Load()), reference, tell)
+        loaded = load_stages(group, folder, tell) if can_check else group.call(Load())
+        result = drive_loaded(group, plan, options, loaded, reference, tell)
     if options.check and not can_check:
         told = "outputs were not checked: the ranks are on several hosts"
         return result.model_copy(update={"warnings": (*result.warnings, told)})
     return result
+
+
+def load_stages(group: Ranks[RunJob], folder: Path, tell: Progress) -> list[Loaded]:
+    """Have ranks of this host load, and tell how many bytes of their weights are there; ``folder`` is a run's own."""
+    stages = group.job.plan.stages
+    total = sum(stage.param_bytes * len(stage.devices) for stage in stages)
+    files = [ProgressFile(folder / f"loaded{rank}") for rank in range(group.job.num_ranks)]
+    seen = [0] * len(files)
+
+    def tell_bytes() -> None:
+        for rank, file in enumerate(files):
+            seen[rank] = (file.read() or (seen[rank], 0))[0]
+        tell(BYTES_STEP, min(sum(seen), total), total)
+
+    tell_bytes()
+    loaded = group.call(Load(progress=f"{folder}/loaded"), while_waiting=tell_bytes)
+    tell(BYTES_STEP, total, total)
+    return loaded
 
 
 def drive_loaded(

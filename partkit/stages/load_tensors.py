@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -33,6 +33,18 @@ class Loads:
 
     num_bytes: int = 0
     seconds: float = 0.0
+    tell: Callable[[int], None] | None = None
+    """Is told the bytes of tensors that are there, whatever their device, by one thread at a time."""
+    _placed_bytes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def place(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Count a tensor that is there."""
+        if self.tell is not None:
+            with self._lock:
+                self._placed_bytes += tensor.nbytes
+                self.tell(self._placed_bytes)
+        return tensor
 
 
 LOADS = Loads()
@@ -52,11 +64,11 @@ def load_tensors(names: Sequence[str], read: Read, device: torch.device) -> dict
     def place(name: str) -> torch.Tensor:
         tensor = read(name)
         if device.type != "cuda" or tensor.device == device or not _is_plain(tensor):
-            return tensor.to(device)
+            return LOADS.place(tensor.to(device))
         if not hasattr(local, "copier"):
             local.copier = _Copier(device)
         copier: _Copier = local.copier
-        return copier.copy(tensor)
+        return LOADS.place(copier.copy(tensor))
 
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()  # memory that threads allocate may have been freed on it

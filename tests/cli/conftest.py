@@ -70,6 +70,7 @@ class Library:
 
         def called(*arguments: Any, **named: Any) -> Any:
             progress = named.pop("progress", None)
+            named.pop("standing", None)
             if progress is not None:
                 progress(f"{name} at work", 1, 2)
             self.asked[name] = (*arguments, named)

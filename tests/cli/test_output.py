@@ -11,6 +11,7 @@ import pytest
 import typer
 from rich.console import Console
 
+from partkit.data.result import Comparison, Row
 from partkit.errors import UsageError
 from partkit_cli.bars import progress_bars
 from partkit_cli.output import Output
@@ -35,6 +36,9 @@ def test_quiet_has_no_progress_and_no_notes_but_keeps_warnings(capsys):
     output.note("wrote it")
     output.warning("the plan was made elsewhere")
     assert capsys.readouterr().err == "warning: the plan was made elsewhere\n"
+
+
+ROW, *_ = Comparison.load(GOLDEN / "comparison.v1.json").rows
 
 
 def drawn(*told, fails=False):
@@ -71,6 +75,56 @@ def test_a_running_step_says_how_much_is_done_how_fast_and_of_seconds_only_how_m
             progress(label, done, total)
             shown.append(progress._bars.tasks[-1].fields["counts"])
     assert shown == ["", "1,000 of 4,000 · 500/s", "3 of 10 s"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_at_every_width_figures_are_whole_and_no_line_is_cut(width):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, color_system=None)
+    with progress_bars(console) as progress:
+        progress("Loading stages", 393_000_000, 1_570_000_000)
+        progress._bars.refresh()
+        progress("Comparing · transformers-pp, round 2 of 5", 12, 35)
+        progress.row(ROW, 1, 5)
+        progress._bars.refresh()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n").split("\n")
+    assert max(map(len, lines)) <= width
+    shown = "\n".join(lines)
+    for figure in ("393 MB of 1.57 GB", "12 of 35", "pipeline: 2,302 samples/s so far", "✓ Loading stages"):
+        assert figure in shown
+    assert ("━" in shown) == (width == 100)
+
+
+def test_the_part_of_a_step_that_is_under_way_begins_no_step_of_its_own():
+    screen = io.StringIO()
+    with progress_bars(Console(file=screen, force_terminal=True, width=100)) as progress:
+        for label in ("Loading executors · fsdp", "Loading executors · tp", "Comparing · tp"):
+            progress(label, 0, 2)
+            assert [task.description for task in progress._bars.tasks] == [label]
+    ticks = [tick.partition("  ")[0] for tick in re.findall(r"✓ [^\r\n]*", screen.getvalue())]
+    assert ticks == ["✓ Loading executors", "✓ Comparing"]
+
+
+def test_elsewhere_a_comparison_tells_who_takes_no_part_and_each_round(capsys):
+    absent = Row(executor="deepspeed", status="unsupported", reason="it is not installed")
+    with Output().progress() as listener:
+        assert listener is not None
+        listener("Loading executors · deepspeed", 0, 2)
+        listener.row(absent, 0, 2)
+        for number in (1, 2):
+            listener.row(ROW, number, 2)
+            listener.row(ROW.model_copy(update={"executor": "single", "samples_per_s": 3.2}), number, 2)
+    assert capsys.readouterr().err.splitlines() == [
+        "Loading executors",
+        "deepspeed unsupported: it is not installed",
+        "round 1 of 2: pipeline 2,302, single 3.2 samples/s so far",
+    ]
+
+
+def test_what_is_waited_for_shows_on_a_terminal_alone(capsys):
+    with Output().waiting("Planning 7 nodes"):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 SHOW = f"{sys.executable} -m partkit_cli show -q {GOLDEN / 'cluster.v1.json'}"

@@ -61,11 +61,27 @@ def test_executors_are_measured_side_by_side_on_cpu() -> None:
     names = ("single", "replicas", "fsdp", "accelerate")
     options = CompareOptions(executors=names, device="cpu", rounds=2, seconds_per_round=0.1, allow_code=True)
     addresses: set[IPv4Address | IPv6Address] = set()
-    comparison = compare_executors(
-        plan_of("py:tests.sample_models:stack", 2), options, lambda *_: addresses.update(listening(own_family()))
-    )
+    steps: list[str] = []
+    stood: list[tuple[str, str, int, int]] = []
+
+    def tell(label: str, done: int, total: int) -> None:
+        addresses.update(listening(own_family()))
+        steps.append(f"{label} {done}/{total}")
+
+    def stand(row: Row, number: int, rounds: int) -> None:
+        assert (row.samples_per_s or 0) > 0 or row.status == "unsupported"
+        stood.append((row.executor, row.status, number, rounds))
+
+    comparison = compare_executors(plan_of("py:tests.sample_models:stack", 2), options, tell, stand)
     assert addresses
     assert all(address.is_loopback for address in addresses), addresses
+    assert stood[0] == ("accelerate", "unsupported", 0, 2)
+    assert sorted(stood[1:]) == sorted((name, "ok", number, 2) for name in names[:3] for number in (1, 2))
+    assert [step for step in steps if step.startswith("Loading executors")] == [
+        *(f"Loading executors · {name} {place}/4" for place, name in enumerate(names)),
+        "Loading executors 4/4",
+    ]
+    assert [step.rpartition(" ")[2] for step in steps if step.startswith("Comparing")] == [f"{n}/8" for n in range(9)]
     rows = {row.executor: row for row in comparison.rows}
     assert [(r.executor, r.status, r.max_abs_diff) for r in rows.values()] == [
         ("single", "ok", 0.0),

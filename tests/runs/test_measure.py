@@ -75,7 +75,7 @@ def test_a_run_tells_its_steps_and_only_those_that_run():
     measure_group(Group(RunOptions()), RunOptions(), tell=lambda *step: told.append(step))
     assert list(dict.fromkeys(told)) == [
         ("Timing stages", 0, 0),
-        ("Warming up", 0, 0),
+        ("Warming up", 0, 1),
         ("Measuring, about 10 samples/s", 0, 10),
-        ("Measuring the latency", 0, 0),
+        ("Measuring the latency", 0, 2),
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from partkit.errors import WeightsError
-from partkit.stages.load_tensors import load_tensors
+from partkit.stages.load_tensors import Loads, load_tensors
 
 CPU = torch.device("cpu")
 
@@ -23,6 +23,13 @@ def test_each_name_is_read_once_and_given_by_name():
     found = load_tensors(["a", "b", "a", "c"], read, CPU)
     assert {name: tensor.tolist() for name, tensor in found.items()} == {"a": [97, 97], "b": [98, 98], "c": [99, 99]}
     assert sorted(told) == ["a", "b", "c"]
+
+
+def test_the_bytes_that_are_there_are_told_as_they_come(monkeypatch):
+    told: list[int] = []
+    monkeypatch.setattr("partkit.stages.load_tensors.LOADS", Loads(tell=told.append))
+    load_tensors(["a", "b", "a", "c"], lambda name: torch.ones(ord(name) - ord("a") + 1), CPU)
+    assert (len(told), told == sorted(told), told[-1]) == (3, True, 24)
 
 
 def test_nothing_is_read_for_no_names():

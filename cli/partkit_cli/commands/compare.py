@@ -121,7 +121,8 @@ def compare(
             timeout_s=timeout,
         )
         with output.progress() as progress:
-            comparison = compare_executors(plan, options, progress=progress)
+            standing = None if progress is None else progress.row
+            comparison = compare_executors(plan, options, progress=progress, standing=standing)
         _show(comparison, style, output)
         if style is None:
             output.text(f"plan: {plan_path}")

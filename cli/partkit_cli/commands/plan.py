@@ -87,7 +87,7 @@ def _list_frontier(
     from partkit_cli.planning import cluster_for, command_for_enough, default_path, with_provenance
 
     cluster = cluster_for(profile, planning, machine, output)
-    with command_for_enough(planning, cluster):
+    with command_for_enough(planning, cluster), output.waiting("Planning from throughput to latency"):
         plans = [with_provenance(found) for found in pareto(profile, cluster, planning.request(cluster))]
     keep_profile(profile)
     output.sheet(frontier_sheet(plans))

@@ -40,7 +40,8 @@ def report(
 
     require_own_place(path, paths)
     documents = {str(each): load_document(each) for each in paths}
-    size = write_report(documents, path)
+    with output.waiting("Making the page"):
+        size = write_report(documents, path)
     output.json({"kind": "report", "file": str(path), "bytes": size, "made_from": list(documents)})
     output.note(f"wrote {path} ({format_bytes(size)})")
     output.next_page(path)

@@ -123,7 +123,8 @@ def _draw(document: Document, path: Path, profile_path: Path | None, picture: Pa
         output.note(f"the picture is without the model over its time: {_NOT_KEPT}; {_way_to_profile(document)}")
     else:
         _require_nodes(document, path, profile)
-    cuts = explain_cuts(document, profile) if profile is not None and len(document.stages) > 1 else ()
+    with output.waiting("Drawing the plan"):
+        cuts = explain_cuts(document, profile) if profile is not None and len(document.stages) > 1 else ()
     write_text_atomically(picture, picture_svg(document, profile, cuts))
     output.note(f"wrote {picture}")
 
@@ -152,5 +153,7 @@ def _explain(plan: Plan, profile_path: Path | None, output: Output) -> None:
     if profile is None:
         output.note(f"the cuts are not explained: {_NOT_KEPT}; {_way_to_profile(plan)}")
         return
+    with output.waiting("Explaining cuts"):
+        cuts = explain_cuts(plan, profile)
     output.text("")
-    output.sheet(cuts_sheet(explain_cuts(plan, profile)))
+    output.sheet(cuts_sheet(cuts))
