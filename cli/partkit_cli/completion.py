@@ -98,3 +98,10 @@ def format_and_graph_names(incomplete: str) -> list[str]:
     from partkit.reports.graph import GRAPH_FORMS
 
     return format_names(incomplete) + [name for name in GRAPH_FORMS if name.startswith(incomplete)]
+
+
+def export_names(incomplete: str) -> list[str]:
+    """What a plan can be exported to."""
+    from partkit.reports.exports import EXPORTS, STAGE_FILES
+
+    return [name for name in (*EXPORTS, *STAGE_FILES) if name.startswith(incomplete)]

@@ -17,7 +17,9 @@ from partkit_cli.commands.cluster import cluster
 from partkit_cli.commands.compare import compare
 from partkit_cli.commands.diff import diff
 from partkit_cli.commands.doctor import doctor
+from partkit_cli.commands.export import export
 from partkit_cli.commands.help import help_
+from partkit_cli.commands.import_ import import_
 from partkit_cli.commands.models import models
 from partkit_cli.commands.plan import plan
 from partkit_cli.commands.profile import profile
@@ -79,7 +81,12 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and the same in a pipe
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (profile, plan, run, compare, report, show, diff, validate, advise, doctor, cluster, models, help_):
+COMMANDS = (
+    *(profile, plan, run, compare),
+    *(report, show, diff, validate, export, import_),
+    *(advise, doctor, cluster, models, help_),
+)
+for command in COMMANDS:
     register(app, command)
 
 

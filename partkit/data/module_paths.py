@@ -22,6 +22,35 @@ def block_of(path: str) -> str:
     return ".".join(parts[:2])
 
 
+def outermost_whole(stage_by_call: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Stage by path of the outermost modules that stand in one stage with all their parts; ``""`` is the model.
+
+    >>> outermost_whole([("a.x", 0), ("a.y", 0), ("b", 0), ("b.x", 0), ("b.y", 1)])
+    {'a': 0, 'b.x': 0, 'b.y': 1}
+    """
+    below: dict[str, set[int]] = {"": set()}
+    children: dict[str, dict[str, None]] = {}
+    for module, stage in stage_by_call:
+        path = module
+        while path:
+            below.setdefault(path, set()).add(stage)
+            parent = path.rpartition(".")[0]
+            children.setdefault(parent, {})[path] = None
+            path = parent
+        below[""].add(stage)
+    found: dict[str, int] = {}
+
+    def walk(path: str) -> None:
+        if len(below[path]) == 1:
+            (found[path],) = below[path]
+            return
+        for child in children.get(path, ()):
+            walk(child)
+
+    walk("")
+    return found
+
+
 def stage_labels(modules_by_stage: Sequence[Iterable[str]]) -> tuple[str, ...]:
     """What each stage holds, in blocks: as short as leaves no doubt, runs of numbered blocks joined.
 

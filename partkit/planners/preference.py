@@ -17,6 +17,8 @@ IDLE_GAIN = 0.02
 """Share of the period that leaving devices idle must save to be preferred."""
 TIE = 0.002
 """Share of the period within which a plan with balanced stages is as good as one without."""
+COSTS_NOTHING = 5e-4
+"""Share of the period that is not worth a word."""
 
 
 def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
@@ -24,10 +26,18 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
 
     Where devices share cores, many plans reach about the same period; one with balanced stages is taken. The bound
     stays that of all plans with at most ``num_stages`` stages. Where the number is left to the planner, or the plan
-    has fewer stages than were asked for, its ``planner.detail`` ends with why it took this one. Where the number is
+    has fewer stages than were asked for, its ``planner.detail`` ends with why it took this one, and where cuts may lie
+    between modules or layers only, with what that costs. Where the number is
     left to the planner and the cluster's devices cannot hold the model, the plan is for the fewest like them that can.
     Raises what :func:`make_plan` raises.
     """
+    plan = _within_limits(profile, cluster, request)
+    if request.granularity == "op":
+        return plan
+    return _with_detail(plan, _cost_of_granularity(plan, profile, request))
+
+
+def _within_limits(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
     if request.num_stages is None:
         try:
             best = make_plan(profile, cluster, request)
@@ -39,6 +49,19 @@ def plan_as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> P
         return plan
     asked = _reached_with(request.num_stages, plan, profile, request)
     return _with_detail(plan, f"{_figure(plan)} with {len(plan.stages)}, against {asked}")
+
+
+def _cost_of_granularity(plan: Plan, profile: Profile, request: PlanRequest) -> str:
+    """What a plan of as many stages that cuts anywhere would reach."""
+    asked = {"granularity": "op", "num_stages": len(plan.stages), "exact_num_stages": True}
+    try:
+        free = make_plan(profile, plan.cluster, request.model_copy(update=asked))
+    except InfeasibleError:
+        return ""
+    saved = objective_of(plan) / objective_of(free) - 1 if objective_of(free) > 0 else 0.0
+    if saved < COSTS_NOTHING:
+        return f"cuts between whole {request.granularity}s cost nothing here"
+    return f"cuts between whole {request.granularity}s only cost {100 * saved:.1f}%: {_figure(free)} where cuts lie anywhere"
 
 
 def _as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:
