@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from partkit.data.profile import Profile
 from partkit.data.module_paths import outermost_whole
+from partkit.data.profile import Profile
 from partkit.data.reading import read_json
 from partkit.errors import FormatError, UsageError
 

@@ -61,7 +61,8 @@ def _cost_of_granularity(plan: Plan, profile: Profile, request: PlanRequest) -> 
     saved = objective_of(plan) / objective_of(free) - 1 if objective_of(free) > 0 else 0.0
     if saved < COSTS_NOTHING:
         return f"cuts between whole {request.granularity}s cost nothing here"
-    return f"cuts between whole {request.granularity}s only cost {100 * saved:.1f}%: {_figure(free)} where cuts lie anywhere"
+    costs = f"cuts between whole {request.granularity}s only cost {100 * saved:.1f}%"
+    return f"{costs}: {_figure(free)} where cuts lie anywhere"
 
 
 def _as_asked(profile: Profile, cluster: Cluster, request: PlanRequest) -> Plan:

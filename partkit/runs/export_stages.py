@@ -1,6 +1,6 @@
 """A plan's stages as files that other programs run: one ExportedProgram or ONNX file each, and what goes where.
 
-    capture . cut by the plan . for each stage: weights in . write it with the values of one item . weights out
+capture . cut by the plan . for each stage: weights in . write it with the values of one item . weights out
 """
 
 from __future__ import annotations

@@ -88,3 +88,20 @@ def test_stages_asked_for_are_used_where_that_costs_little():
     cheap = box(2, bytes_per_s=1e6, shared_cores=1.0, overlap=False)
     plan = plan_as_asked(row([1.0, 1.0]), cheap, PlanRequest(num_stages=2))
     assert (len(plan.stages), plan.bound.period_s, plan.edited) == (2, 2.0, False)
+
+
+def test_cuts_between_layers_only_are_told_with_what_they_cost():
+    times = [1.0, 1.0, 1.0, 1.0]
+    names = ["h.0", "h.0", "h.0", "h.1"]
+    profile = row(times)
+    nodes = tuple(node.model_copy(update={"module": name}) for node, name in zip(profile.nodes, names, strict=True))
+    profile = profile.model_copy(update={"nodes": nodes})
+    _, anywhere = reason(profile, box(2), num_stages=2)
+    assert "layer" not in anywhere
+    assert reason(profile, box(2), num_stages=2, granularity="layer") == (
+        2,
+        "cuts between whole layers only cost 50.0%: 0.5 samples/s where cuts lie anywhere",
+    )
+    whole = [node.model_copy(update={"module": f"h.{index // 2}"}) for index, node in enumerate(profile.nodes)]
+    apart = profile.model_copy(update={"nodes": tuple(whole)})
+    assert reason(apart, box(2), num_stages=2, granularity="layer")[1] == "cuts between whole layers cost nothing here"

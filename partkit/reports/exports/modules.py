@@ -55,10 +55,10 @@ class ModuleStages:
 
     def require_whole_modules(self) -> None:
         """Raise :class:`UnsupportedError` where a module without parts, or a repeated layer, is cut."""
+        self.require_whole_layers()
         for path, stages in self._own.items():
             if len(stages) > 1 and not self._children[path]:
                 raise self._cut_within(path)
-        self.require_whole_layers()
 
     def require_whole_layers(self) -> None:
         """Raise :class:`UnsupportedError` where a repeated layer is cut."""

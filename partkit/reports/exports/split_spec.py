@@ -20,7 +20,9 @@ def render(plan: Plan, profile: Profile) -> Setting:
         point, num_before = _beginning(modules, stage)
         points.append(point)
         if num_before:
-            notes.append(f"{num_before} operations of stage {stage} that stand before {point} stay with stage {stage - 1}")
+            notes.append(
+                f"{num_before} operations of stage {stage} that stand before {point} stay with stage {stage - 1}"
+            )
     code = [f'    "{point}": SplitPoint.BEGINNING,' for point in points]
     text = "\n".join(["from torch.distributed.pipelining import SplitPoint", "", "split_spec = {", *code, "}"]) + "\n"
     return Setting(text, dict.fromkeys(points, "BEGINNING"), tuple(notes))
@@ -46,5 +48,3 @@ def _beginning(modules: ModuleStages, stage: int) -> tuple[str, int]:
         f"stage {stage} begins within a module and holds no other's beginning, and {_TOOL} cuts where modules begin",
         hint="plan with --granularity module",
     )
-
-
