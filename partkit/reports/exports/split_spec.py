@@ -20,9 +20,8 @@ def render(plan: Plan, profile: Profile) -> Setting:
         point, num_before = _beginning(modules, stage)
         points.append(point)
         if num_before:
-            notes.append(
-                f"{num_before} operations of stage {stage} that stand before {point} stay with stage {stage - 1}"
-            )
+            moved = f"{num_before} operations of stage {stage} that stand before {point}"
+            notes.append(f"{moved} stay with stage {stage - 1}")
     code = [f'    "{point}": SplitPoint.BEGINNING,' for point in points]
     text = "\n".join(["from torch.distributed.pipelining import SplitPoint", "", "split_spec = {", *code, "}"]) + "\n"
     return Setting(text, dict.fromkeys(points, "BEGINNING"), tuple(notes))

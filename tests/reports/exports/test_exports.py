@@ -30,7 +30,7 @@ def planned(profile: Profile, *, pins=None, granularity="op"):
 
 def halves(profile: Profile, point: str):
     pins, _ = pins_of_split(SplitPoints((point,)), profile)
-    return planned(profile, pins=dict((text.rpartition("=")[0], int(text[-1])) for text in pins))
+    return planned(profile, pins={text.rpartition("=")[0]: int(text[-1]) for text in pins})
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_a_device_map_comes_back_as_the_same_stages(name, request):
     plan, profile = request.getfixturevalue(name)
     again = DeviceMap(export(plan, profile, "accelerate").data)
     pins, _ = pins_of_split(again, profile)
-    back = planned(profile, pins=dict((text.rpartition("=")[0], int(text[-1])) for text in pins))
+    back = planned(profile, pins={text.rpartition("=")[0]: int(text[-1]) for text in pins})
     assert export(back, profile, "accelerate").data == again.device_by_path
     assert back.prediction.period_s <= plan.prediction.period_s
 
@@ -175,7 +175,8 @@ def test_a_map_of_disks_or_of_nothing_is_refused(tmp_path, profiles):
 
     path = tmp_path / "map.json"
     for text, told in {
-        '{"lm_head": "disk"}': f"{path} has 'lm_head' on 'disk', which computes nothing; partkit plans for devices only",
+        '{"lm_head": "disk"}': f"{path} has 'lm_head' on 'disk', which computes nothing; "
+        "partkit plans for devices only",
         "[1]": f'{path} is no device_map; it is an object as {{"model.layers.0": 0}}',
     }.items():
         path.write_text(text)
