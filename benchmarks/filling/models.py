@@ -58,3 +58,24 @@ def _bert(**sizes: Any) -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
     torch.manual_seed(0)
     model = BertForMaskedLM(BertConfig(vocab_size=21128, **sizes))
     return Tokens(model).eval(), (torch.randint(0, 21128, (1, 128)),)
+
+
+class Doubled(nn.Module):
+    """Twice the sum of two inputs, after work that changes nothing: a wrong item is seen in every number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(64, 64, bias=False) for _ in range(4))
+        for layer in self.layers:
+            nn.init.eye_(layer.weight)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        hidden = left + right
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return 2.0 * hidden
+
+
+def doubled() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """The module and its inputs of one row."""
+    return Doubled().eval(), (torch.rand(1, 64), torch.rand(1, 64))
