@@ -4,8 +4,8 @@
 
 The folder gets a Llama-shaped float32 checkpoint of random numbers, in shards of a layer each, or, with ``--seeded``, a
 configuration alone, so that weights are drawn from a seed. Both are planned and run in bfloat16, four stages. Twice a
-second ``RssAnon`` of each process of the command is read: what the system cannot drop and read again, unlike the mapped pages
-of the checkpoint.
+second ``RssAnon`` of each process of the command is read: what the system cannot drop and read again, unlike the mapped
+pages of the checkpoint.
 """
 
 from __future__ import annotations
