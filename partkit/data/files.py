@@ -17,6 +17,7 @@ DOCUMENT_BY_KIND = {
     "comparison": "partkit.data.result:Comparison",
     "difference": "partkit.data.difference:Difference",
     "doctor": "partkit.data.examination:Examination",
+    "calibration": "partkit.data.device_calibration:DeviceCalibration",
     "advice": "partkit.data.advice:Advice",
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,8 +20,11 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from partkit.data.device_calibration import DeviceCalibration
+from partkit.data.gauges import Gauge
 from partkit.models.capture.captured import Capture, largest
 from partkit.models.capture.sizes import item_size
+from partkit.profilers.calibration_grid import family_of, operation_of
 from partkit.profilers.nominal import NominalDevice
 
 aten = torch.ops.aten
@@ -39,15 +42,44 @@ class Kernel:
     flop: int
     moved_bytes: int
     dtype: str
+    operation: str = field(default="", compare=False)
+    """Its name in torch.ops, as ``aten.addmm``."""
 
 
-def analytic_times(captured: Capture, device: NominalDevice) -> dict[str, float]:
-    """Seconds by node name on ``device``; free nodes, which are computed once at load, are left out."""
+def analytic_times(
+    captured: Capture, device: NominalDevice, calibration: DeviceCalibration | None = None
+) -> dict[str, float]:
+    """Seconds by node name on ``device``; free nodes, which are computed once at load, are left out.
+
+    By published figures, or corrected by what kernels of about such sizes took on a device of the kind.
+    """
     kernels = kernels_by_node(captured)
-    return {
-        name: sum(device.kernel_time_s(each.flop, each.moved_bytes, each.dtype) for each in found)
-        for name, found in kernels.items()
-    }
+    return {name: sum(kernel_s(each, device, calibration) for each in found) for name, found in kernels.items()}
+
+
+def kernel_s(kernel: Kernel, device: NominalDevice, calibration: DeviceCalibration | None = None) -> float:
+    """Seconds of one kernel."""
+    seconds = device.kernel_time_s(kernel.flop, kernel.moved_bytes, kernel.dtype)
+    if calibration is None:
+        return seconds
+    family = family_of(kernel.operation)
+    factor = calibration.factor(family, kernel.operation, kernel.dtype, kernel.flop, kernel.moved_bytes)
+    return seconds * factor * calibration.in_model_of(kernel.dtype)
+
+
+def kernel_of(gauge: Gauge) -> Kernel | None:
+    """The kernel that a gauge's operation comes to; None for several or none."""
+    with torch.inference_mode(), FakeTensorMode():
+        args = [_fake_of(value) for value in gauge.args]
+        kernels = _kernels(operation_of(gauge), args, {}, None)
+    return kernels[0] if len(kernels) == 1 else None
+
+
+def _fake_of(told: Any) -> Any:
+    if not (isinstance(told, dict) and "tensor" in told):
+        return told
+    form = told["tensor"]
+    return torch.empty_strided(form["shape"], form["stride"], dtype=getattr(torch, form["dtype"]))
 
 
 def kernels_by_node(captured: Capture) -> Mapping[str, tuple[Kernel, ...]]:
@@ -151,7 +183,8 @@ class _KernelMode(TorchDispatchMode):
         else:
             read = sum(map(_dense_bytes, operands))
         flop = _flop(packet, args, kwargs, result)
-        self.kernels.append(Kernel(flop, read + given, str(made[0].dtype).removeprefix("torch.")))
+        dtype = str(made[0].dtype).removeprefix("torch.")
+        self.kernels.append(Kernel(flop, read + given, dtype, str(packet)))
 
 
 def _flop(packet: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> int:

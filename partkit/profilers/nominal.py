@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from pydantic import Field
 
+from partkit.data.cache import cache_folder
+from partkit.data.device_calibration import DeviceCalibration
 from partkit.data.document import Record
-from partkit.errors import UsageError
+from partkit.errors import FormatError, UsageError
 
 SUFFIX = " (nominal figures)"
 
@@ -43,7 +46,12 @@ class NominalDevice(Record):
 
 
 def nominal_device(name: str) -> NominalDevice:
-    """The device of that short name, or of the label that a plan shows. Raises :class:`UsageError` with the names."""
+    """The device of that short name, of the label that a plan shows, or that a calibration's file is of.
+
+    Raises :class:`UsageError` with the names, and :class:`FormatError` for a file that is no calibration.
+    """
+    if name.endswith(".json"):
+        return nominal_device(DeviceCalibration.load(name).nominal)
     by_label = {device.label: device for device in NOMINAL.values()}
     found = NOMINAL.get(name.lower()) or by_label.get(name)
     if found is None:
@@ -111,3 +119,30 @@ NOMINAL: Mapping[str, NominalDevice] = MappingProxyType(
     }
 )
 """By the name that ``--analytic`` takes."""
+
+
+def short_name_of(device_type: str, device_name: str) -> str | None:
+    """The short name of a device as its driver names it; None where no published figures are of it.
+
+    >>> short_name_of("cuda", "NVIDIA H100 80GB HBM3"), short_name_of("cuda", "NVIDIA L40S"), short_name_of("cpu", "x")
+    ('h100', 'l40s', 'cpu-core')
+    """
+    if device_type == "cpu":
+        return "cpu-core"
+    words = device_name.lower().replace("-", " ").split()
+    return next((name for name in NOMINAL if name in words), None)
+
+
+def calibration_path(name: str) -> Path:
+    """Where the calibration of a kind of device is kept, by its short name."""
+    return cache_folder("calibrations") / f"{name}.json"
+
+
+def calibration_for(name: str) -> DeviceCalibration | None:
+    """The calibration in a file, or the one kept for a device of that short name, if there is one."""
+    if name.endswith(".json"):
+        return DeviceCalibration.load(name)
+    try:
+        return DeviceCalibration.load(calibration_path(name.lower()))
+    except (FormatError, OSError):
+        return None

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from partkit.data.cache import cache_folder, find_kept, keep, keep_profile
+from partkit.data.device_calibration import DeviceCalibration, told_calibration
 from partkit.data.gauges import Gauges
 from partkit.data.job import ProfileJob
 from partkit.data.model import ModelSpec
@@ -27,7 +28,7 @@ from partkit.models.sources import load_model, parse_model
 from partkit.models.weights import ModuleWeights
 from partkit.profilers.analytic import analytic_times
 from partkit.profilers.assemble import assemble
-from partkit.profilers.nominal import NominalDevice, nominal_device
+from partkit.profilers.nominal import NominalDevice, calibration_for, nominal_device
 from partkit.ranks.drawn_inputs import with_fitting_inputs
 from partkit.ranks.group import RankGroup
 from partkit.ranks.own_folder import own_folder
@@ -67,7 +68,7 @@ def profile_model(
     tell = progress or silent
     spec = _spec_of(model, example_inputs, example_kwargs, _dynamic_texts(dynamic))
     if analytic is not None:
-        return _analytic_profile(spec, nominal_device(analytic), tell)
+        return _analytic_profile(spec, nominal_device(analytic), calibration_for(analytic), tell)
     job = ProfileJob(
         model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True, memory_bytes=memory_bytes
     )
@@ -126,14 +127,18 @@ def _spec_of(
     return parse_model(model, dynamic=dynamic) if isinstance(model, str) else model
 
 
-def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) -> Profile:
+def _analytic_profile(
+    spec: ModelSpec, device: NominalDevice, calibration: DeviceCalibration | None, tell: Progress
+) -> Profile:
     """Computed in this process: capture and shapes need no device and no weights, and take seconds."""
     tell(f"Capturing {spec.source}", 0, 0)
     begin = time.perf_counter()
     loaded = load_model(spec)
     captured = capture(loaded)
     captured_at = time.perf_counter()
-    times = analytic_times(captured, device)
+    times = analytic_times(captured, device, calibration)
+    if calibration is not None:
+        tell(f"Using the calibration of {calibration.device_name}", 0, 0)
     profile = assemble(
         captured,
         times,
@@ -141,6 +146,7 @@ def _analytic_profile(spec: ModelSpec, device: NominalDevice, tell: Progress) ->
         method="analytic",
         provenance={
             "figures": device.model_dump(mode="json"),
+            **({} if calibration is None else {"calibration": told_calibration(calibration)}),
             "capture_s": round(captured_at - begin, 3),
             "profile_s": round(time.perf_counter() - captured_at, 3),
             **describe_environment(),

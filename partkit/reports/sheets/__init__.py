@@ -16,6 +16,7 @@ SHEETS = {
     "comparison": "partkit.reports.sheets.comparison:comparison_sheet",
     "difference": "partkit.reports.sheets.difference:difference_sheet",
     "doctor": "partkit.reports.sheets.examination:examination_sheet",
+    "calibration": "partkit.reports.sheets.calibration:calibration_sheet",
     "advice": "partkit.reports.sheets.advice:advice_sheet",
 }
 
