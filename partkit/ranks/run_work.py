@@ -103,7 +103,6 @@ class RunWork:
         self._executor.load()
         if isinstance(self._executor, TriesLoop):
             self._executor.choose_loop()
-        LOADS.tell = None
         gc.collect()
         gc.freeze()  # a collection within a run would look at every object of torch's, for 0.3 s
         return Loaded(

@@ -54,6 +54,7 @@ class StageSlots:
         if compute is not None and forms.stage.depends_on_data:
             self.why_no_graph = "its sizes depend on the data"
         self._uses_graphs = compute is not None and self.why_no_graph is None
+        forms.of(0)  # with its weights: loading is not left to the first item
         if compute is not None and self._uses_graphs:
             num_pools = num_slots if forms.stage.leaves is not None else 1
             self.pools = [torch.cuda.graph_pool_handle() for _ in range(num_pools)]
