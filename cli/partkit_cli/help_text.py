@@ -80,7 +80,7 @@ def write_records(records: Sequence[tuple[str, str]], formatter: Any) -> None:
     """Names beside what they mean, on a narrow terminal above it; a name that is too long is broken between choices."""
     is_narrow = formatter.width < _NARROW - 2
     room = formatter.width - formatter.current_indent
-    fitting = [(_broken_at_choices(name, room) if is_narrow else name, meaning) for name, meaning in records]
+    fitting = [(_broken_at_choices(name, room), meaning) for name, meaning in records]
     formatter.write_dl(fitting, col_max=_FIRST_COLUMN_NARROW if is_narrow else _FIRST_COLUMN)
 
 

@@ -134,7 +134,8 @@ CHECKED = [
     (
         f"show {PLAN} --format pdf",
         2,
-        "there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml",
+        "there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml, model-explorer, "
+        "model-explorer-times, model-explorer-bytes",
     ),
     (
         "compare bert-tiny --with single,fastest",

@@ -67,7 +67,10 @@ def test_show_takes_a_format(partkit):
 def test_an_unknown_format_is_told_with_the_known_ones(partkit):
     told = partkit("show", str(GOLDEN / "plan.v1.json"), "--format", "pdf")
     assert told.code == 2
-    assert told.err == "partkit: there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml\n"
+    assert told.err == (
+        "partkit: there is no format 'pdf'; the formats are table, markdown, csv, json, dot, graphml, model-explorer, "
+        "model-explorer-times, model-explorer-bytes\n"
+    )
 
 
 def test_a_file_of_no_known_kind_is_refused(partkit, tmp_path):

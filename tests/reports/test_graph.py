@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 
@@ -57,3 +59,54 @@ def test_names_end_no_string_and_no_element() -> None:
     assert list(nx.parse_graphml(render_graph(profile, None, "graphml"))) == [shown, "b"]
     quoted = '"a\\"]; evil [\\\\\\"<&>\\\\x1b\\\\n"'
     assert f'  {quoted} -> "b";\n' in render_graph(profile, None, "dot")
+
+
+def explored(profile: Profile, plan: Plan | None, form: str = "model-explorer") -> dict[str, Any]:
+    found = json.loads(render_graph(profile, plan, form))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_model_explorer_gets_layers_of_modules_stages_in_colour_and_uses_in_order() -> None:
+    found = explored(PROFILE, PLAN)
+    assert found["label"] == "bert-tiny"
+    (graph,) = found["graphs"]
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    assert list(nodes) == [node.name for node in PROFILE.nodes]
+    gelu = nodes["gelu"]
+    assert (gelu["label"], gelu["namespace"]) == ("aten.gelu.default", "bert/encoder/layer/0/intermediate")
+    assert {each["key"]: each["value"] for each in gelu["attrs"]} == {
+        "name": "gelu",
+        "stage": "0",
+        "time": "30 µs",
+        "parameters": "0 B",
+    }
+    assert gelu["style"] == {"backgroundColor": "#a6cee4", "borderColor": "#0072b2"}
+    assert "style" not in nodes["arange"]
+    uses = [(edge["sourceNodeId"], name) for name, node in nodes.items() for edge in node["incomingEdges"]]
+    assert sorted(uses) == sorted(PROFILE.edges)
+    places = [edge["targetNodeInputId"] for edge in nodes["linear_1"]["incomingEdges"]]
+    assert places == [str(place) for place in range(len(places))]
+    whole = graph["groupNodeAttributes"]
+    assert {"", "bert", "bert/encoder", "bert/encoder/layer/0"} <= set(whole)
+    assert whole[""]["time"] == "227 µs"
+
+
+def test_model_explorer_shows_what_crosses_as_an_overlay_and_of_a_profile_none() -> None:
+    (graph,) = explored(PROFILE, PLAN)["graphs"]
+    (overlays,) = graph["tasksData"]["edgeOverlaysDataListLeftPane"]
+    (overlay,) = overlays["overlays"]
+    assert (overlays["type"], overlays["name"]) == ("edge_overlays", "cuts between 2 stages")
+    crossing = {(edge["sourceNodeId"], edge["targetNodeId"]): edge["label"] for edge in overlay["edges"]}
+    assert crossing == {("gelu", "linear_1"): "262 kB", ("embedding", "linear_1"): "65.5 kB"}
+    assert "tasksData" not in explored(PROFILE, None)["graphs"][0]
+
+
+def test_node_data_are_of_the_graph_s_own_nodes() -> None:
+    (graph,) = explored(PROFILE, PLAN)["graphs"]
+    for form, figure in (("model-explorer-times", "time_s"), ("model-explorer-bytes", "output_bytes")):
+        data = explored(PROFILE, PLAN, form)[graph["id"]]
+        assert {name: each["value"] for name, each in data["results"].items()} == {
+            node.name: getattr(node, figure) for node in PROFILE.nodes
+        }
+        assert [stop["stop"] for stop in data["gradient"]] == [0, 1]

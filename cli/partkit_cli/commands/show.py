@@ -30,8 +30,8 @@ def show(
         str | None,
         typer.Option(
             "--format",
-            metavar="table|markdown|csv|json|dot|graphml",
-            help="How to show it; dot and graphml: the graph of a plan or profile.",
+            metavar="table|markdown|csv|json|dot|graphml|model-explorer|model-explorer-times|model-explorer-bytes",
+            help="How to show it; from dot on: the graph of a plan or profile, and figures of its nodes.",
             autocompletion=format_and_graph_names,
         ),
     ] = None,
@@ -53,6 +53,7 @@ def show(
       partkit show plans/bert4.json
       partkit show bert2.comparison.json --format markdown
       partkit show plans/bert4.json --format dot > bert4.dot
+      partkit show plans/bert4.json --format model-explorer > bert4.graph.json
       partkit show plans/bert4.json --svg bert4.svg
     """
     from partkit.data.files import load_document

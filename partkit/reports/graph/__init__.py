@@ -11,6 +11,9 @@ from partkit.data.profile import Profile
 GRAPH_FORMS = {
     "dot": "partkit.reports.graph.dot:render",
     "graphml": "partkit.reports.graph.graphml:render",
+    "model-explorer": "partkit.reports.graph.model_explorer:render",
+    "model-explorer-times": "partkit.reports.graph.model_explorer:render_times",
+    "model-explorer-bytes": "partkit.reports.graph.model_explorer:render_bytes",
 }
 
 
