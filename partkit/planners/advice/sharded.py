@@ -10,9 +10,9 @@ from partkit.data.units import format_bytes, format_seconds
 from partkit.planners.advice.situation import Estimate, Situation
 from partkit.planners.advice.tensor_parallel import worst_link
 
-_GROUP_S = 1.6e-3
-"""What a layer costs FSDP's host beside its operations: BERT-base took 31.4 ms over 14 groups on two H100, and 8.07 ms
-without (benchmarks/compare)."""
+_GROUP_S = {"cuda": 1.6e-3, "cpu": 3.4e-3}
+"""What gathering a layer costs FSDP beside operations and bytes: BERT-base took 31.4 ms over 14 groups on two H100, and
+8.07 ms without; bert-mini 60 ms over 5 groups on two CPU cores, 28 ms of it computing, 15 ms bytes (benchmarks/compare)."""
 
 
 def sharded(situation: Situation) -> Estimate | str:
@@ -27,10 +27,10 @@ def sharded(situation: Situation) -> Estimate | str:
     gather_s = sum((count - 1) / count * size / link.bytes_per_s + (count - 1) * link.latency_s for size in groups)
     slowest = min(map(situation.speed, range(count)))
     compute_s = situation.eager_s(situation.seconds / slowest) * situation.slowed(count)
-    host_s = _GROUP_S * len(groups) if situation.is_cuda else 0.0
+    host_s = _GROUP_S["cuda" if situation.is_cuda else "cpu"] * len(groups)
     overlaps = situation.cluster.overlap
     first_s = gather_s / max(1, len(groups))
-    seconds = max(compute_s + host_s, gather_s) + first_s if overlaps else compute_s + gather_s
+    seconds = max(compute_s + host_s, gather_s) + first_s if overlaps else compute_s + host_s + gather_s
     peak = situation.whole_bytes - situation.param_bytes + situation.param_bytes // count + rest
     peak += 2 * max(sizes, default=0)
     peak = min(peak, situation.whole_bytes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from partkit.data.cluster import Cluster, Device
 from partkit.data.document import Record
 from partkit.data.plan import Plan
-from partkit.data.profile import Node, Profile
+from partkit.data.profile import INPUT_OP, OUTPUT_OP, Node, Profile
 from partkit.planners.make import make_plan
 from partkit.planners.problem.request import Objective, PlanRequest
 
@@ -83,8 +84,7 @@ class Situation:
 
     def eager_s(self, seconds: float) -> float:
         """Of a model that the host launches operation by operation: no quicker than the host. CPU times hold calls."""
-        num_calls = sum(node.time_s > 0 for node in self.profile.nodes)
-        return max(seconds, num_calls * LAUNCH_S) if self.is_cuda else seconds
+        return max(seconds, num_calls(self.profile.nodes) * LAUNCH_S) if self.is_cuda else seconds
 
     @cached_property
     def layers(self) -> dict[str, tuple[Node, ...]]:
@@ -108,6 +108,11 @@ class Situation:
     def param_bytes(self) -> int:
         """Bytes of all parameters."""
         return self.profile.param_bytes_of(self.profile.nodes)
+
+
+def num_calls(nodes: Iterable[Node]) -> int:
+    """Operations that a host calls, views among them, which launch nothing and take their time too."""
+    return sum(not node.free and node.op not in (INPUT_OP, OUTPUT_OP) for node in nodes)
 
 
 def is_product(node: Node) -> bool:
