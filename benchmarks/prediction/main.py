@@ -3,8 +3,8 @@
     PYTHONPATH=.:cli python benchmarks/prediction/main.py --out results [--device cpu] [--only bert-tiny] [--limit 170]
     PYTHONPATH=.:cli python benchmarks/prediction/main.py --out results --calibrate    # two minutes more, once
 
-Each way's prediction is what ``partkit advise`` says; what is measured is what ``partkit compare`` measures. Results that
-are in the folder are kept: the same command makes those that are missing. Writes ``table.md`` and ``errors.json``.
+Each way's prediction is what ``partkit advise`` says; what is measured is what ``partkit compare`` measures. Results
+that are in the folder are kept: the same command makes those that are missing. Writes ``table.md``, ``errors.json``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     PYTHONPATH=.:cli python benchmarks/prediction/reference.py [--gpu a10] [--launch 30e-6] [-o reference.md]
 
-BERT-base on four GPUs without peer access, PCI Express 1 x16 (cluster ``4x-pcie-gen1``). Every one of its four ways launches
+BERT-base on four GPUs without peer access, PCI Express 1 x16 (cluster ``4x-pcie-gen1``). Each of its four ways launches
 operation by operation, so the host's seconds per launch count beside the GPU's; neither the GPU nor the host is known.
 """
 
@@ -31,7 +31,7 @@ INJECTED_LAUNCHES = 10
 SENDING_CALLS = 12
 """Calls of an item's hand-written transfer: shape and value received and sent, each several calls of c10d."""
 WRAPPED_S = 0.65e-3
-"""What FSDP1 adds for each unit (benchmarks/compare: 17.1 ms over 14 units, 8.07 ms without); the whole model is one."""
+"""What FSDP1 adds for each unit (benchmarks/compare: 17.1 ms over 14 units, 8.07 without); the whole model is one."""
 DISPATCHED = 4.8
 """Times as long as the eager model under a dispatch mode (benchmarks/compare, one GPU: 39.8 and 8.29 ms)."""
 

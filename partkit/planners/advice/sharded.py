@@ -12,7 +12,7 @@ from partkit.planners.advice.tensor_parallel import worst_link
 
 _GROUP_S = {"cuda": 1.6e-3, "cpu": 3.4e-3}
 """What gathering a layer costs FSDP beside operations and bytes: BERT-base took 31.4 ms over 14 groups on two H100, and
-8.07 ms without; bert-mini 60 ms over 5 groups on two CPU cores, 28 ms of it computing, 15 ms bytes (benchmarks/compare)."""
+8.07 ms without; bert-mini 60 ms over 5 groups on two CPU cores, 28 of them computing, 15 bytes (benchmarks/compare)."""
 
 
 def sharded(situation: Situation) -> Estimate | str:
