@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from partkit.data.explanation import CutExplanation
 from partkit.data.plan import Plan
 from partkit.data.units import format_bytes
+from partkit.reports.page.inside import Inside
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,15 @@ class Drawn:
     most_bytes: int
     with_nodes: bool
     max_depth: int
+    inside: Inside | None = None
+    """Takes what is in boxes that show nothing of it; None: it is left out."""
 
 
 class CutsReached:
     """The cuts that were drawn so far: a cut comes before the first thing of a later stage."""
 
-    def __init__(self) -> None:
-        self.reached = 0
+    def __init__(self, reached: int = 0) -> None:
+        self.reached = reached
 
     def before(self, stages: Sequence[int]) -> list[int]:
         """Cuts that a thing of ``stages`` has all of before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from partkit.data.explanation import CutExplanation
 from partkit.data.plan import Plan
@@ -11,12 +12,15 @@ from partkit.data.units import format_bytes, format_count, format_seconds
 from partkit.reports.page.charts import chip, stage_class
 from partkit.reports.page.drawn import CutsReached, Drawn, cut_texts, heat_style
 from partkit.reports.page.html import Html, element, folded, joined
+from partkit.reports.page.inside import Inside
 from partkit.reports.page.map import map_html
 from partkit.reports.page.tree import Box, module_tree, num_boxes, runs_of_alike
 
 MAX_DRAWN_NODES = 1500
 """With more, modules stand for their nodes, and few of the layers that are alike show what is in them."""
 MAX_DRAWN_BOXES = 2000
+MAX_PACKED_NODES = 50_000
+"""With more, what is in the modules that are drawn closed is not in the page at all."""
 
 
 def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanation]) -> Html:
@@ -26,6 +30,8 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
         return element("p", "The profile has no operations.")
     drawn = drawn_of(whole, plan, cuts)
     with_nodes = drawn.with_nodes
+    if not with_nodes and len(whole.nodes) <= MAX_PACKED_NODES:
+        drawn = replace(drawn, inside=Inside())
     count = f"{format_count(len(whole.nodes))} operations in {format_count(num_boxes(whole) - 1)} modules"
     said = [f"{count}, {format_seconds(whole.time_s)} in all; times are {profile.method}."]
     if not with_nodes:
@@ -33,13 +39,16 @@ def model_html(profile: Profile, plan: Plan | None, cuts: Sequence[CutExplanatio
             "Of so many only modules are drawn; of layers that are alike the inside of the first and of those that a "
             f"cut goes through; and nothing deeper than {drawn.max_depth} levels."
         )
-    seen = CutsReached()
+        if drawn.inside is not None:
+            said.append("With JavaScript every module unfolds, down to its operations, and is searched.")
+    boxes = _content(whole, drawn, CutsReached(), 1)
     return joined(
         element("p", " ".join(said)),
         _legend(plan),
         map_html(whole, drawn),
         element("div", _ways_to_colour(), _search(), class_="tools"),
-        element("div", _content(whole, drawn, seen, 1), class_="boxes"),
+        element("div", boxes, class_="boxes"),
+        drawn.inside.html() if drawn.inside is not None else None,
     )
 
 
@@ -166,8 +175,15 @@ def _folded_box(box: Box, extra: Html | None, drawn: Drawn, content: Html, *, is
     kind = f"box {stage_class(next(iter(stages))) if len(stages) == 1 else 'many'}"
     title = f"{box.path}: {format_count(len(box.nodes))} operations"
     if not content:
-        return element("div", summary, class_=f"{kind} closed", style=style, title=title)
+        number = None if drawn.inside is None else drawn.inside.add(_packed(box, drawn))
+        return element("div", summary, class_=f"{kind} closed", style=style, title=title, data_inside=number)
     return folded(summary, content, is_open=is_open, class_=kind, style=style)
+
+
+def _packed(box: Box, drawn: Drawn) -> Html:
+    """All that is in a box that shows nothing of it, down to its operations."""
+    first = min(box.stages(drawn.stage_by_node), default=0)
+    return _content(box, replace(drawn, with_nodes=True, inside=None), CutsReached(first), 1)
 
 
 def _node(node: Node, drawn: Drawn, cuts: CutsReached) -> Html:

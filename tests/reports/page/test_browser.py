@@ -11,7 +11,7 @@ from partkit.reports.page import page_html
 from partkit_cli.main import main
 
 from .browser import A4, CHROMIUM, NARROW, WIDE, chromium, opened
-from .documents import COMPARISON, RUN, contents, hostile, layered, whole
+from .documents import COMPARISON, RUN, contents, hostile, large, layered, whole
 
 pytest.importorskip("playwright", reason="drives Chromium: pip install playwright axe-playwright-python")
 pytestmark = [
@@ -204,3 +204,58 @@ def test_what_the_other_tests_look_for_is_seen_where_it_is(browser, made):
         assert [fault.partition(":")[0] for fault in view.faults()] == ["color-contrast"]
         view.page.evaluate("console.error('told'); fetch('https://example.invalid/').catch(() => null)")
         assert "told" in view.told
+
+
+@pytest.fixture(scope="module")
+def huge(tmp_path_factory) -> Path:
+    """The report of a plan of 20,000 operations."""
+    return written(large()[1], tmp_path_factory.mktemp("huge"))
+
+
+def test_a_model_of_20_000_operations_unfolds_down_to_each_of_them(browser, huge):
+    with opened(browser, huge) as view:
+        elements = view.page.locator("*")
+        assert elements.count() < 12_000
+        assert view.page.locator(".boxes .node").count() == 0
+        layer = view.page.locator(".boxes details[title*='layer.7:']")
+        layer.locator("summary").first.click()
+        layer.locator(".node").first.wait_for(state="attached", timeout=5000)
+        names = layer.locator(".node > .name").all_text_contents()
+        assert names == [f"linear_7_{place}" for place in range(50)]
+        view.page.get_by_role("button", name="Unfold all", exact=True).click()
+        assert elements.count() < 13_000, "what was never asked for is not made"
+        assert view.told == []
+
+
+def test_a_search_finds_each_of_20_000_operations_wherever_it_is_folded_away(browser, huge):
+    with opened(browser, huge) as view:
+        search, found = view.page.locator(".search").first, view.page.locator(".found").first
+        search.fill("linear_250_49")
+        view.page.locator(".boxes .node:not(.away)").first.wait_for(timeout=5000)
+        assert view.page.locator(".boxes .node:not(.away) > .name").all_text_contents() == ["linear_250_49"]
+        assert view.page.locator(".boxes .node:not(.away)").is_visible()
+        assert found.text_content() == "1 found"
+        search.fill("linear_3")
+        view.page.get_by_text(re.compile("and more in [0-9]+ folded modules")).wait_for(timeout=5000)
+        search.fill("")
+        assert view.page.locator(".boxes .away").count() == 0
+        assert view.told == []
+
+
+@pytest.mark.timed
+def test_no_task_of_a_page_of_20_000_operations_keeps_the_browser_for_long(browser, huge):
+    """Chromium's own record of tasks of 50 ms and more, while modules are unfolded, searched and coloured."""
+    with opened(browser, huge) as view:
+        view.page.evaluate(
+            "() => { window.long = []; new PerformanceObserver((list) => "
+            "window.long.push(...list.getEntries().map((each) => each.duration)))"
+            ".observe({ type: 'longtask', buffered: true }); }"
+        )
+        view.page.locator(".boxes details[title*='layer.7:'] summary").first.click()
+        view.page.locator(".boxes .node").first.wait_for(state="attached", timeout=5000)
+        view.page.locator(".search").first.fill("linear_250_49")
+        view.page.locator(".boxes .node:not(.away)").first.wait_for(timeout=5000)
+        view.page.locator(".by-time").first.check()
+        view.page.wait_for_timeout(300)
+        tasks = view.page.evaluate("() => window.long")
+        assert max(tasks, default=0) < 1000, tasks

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import re
+
 from partkit.data.plan import Plan
 from partkit.reports.page.drawn import CutsReached, cut_texts
 
@@ -47,6 +52,22 @@ def test_a_cut_comes_before_the_first_thing_of_a_later_stage_and_once() -> None:
     cuts = CutsReached()
     found = [cuts.before(stages) for stages in ([0], [], [0, 1], [1], [0], [3], [2])]
     assert found == [[], [], [], [0], [], [1, 2], []]
+
+
+def test_of_a_large_model_each_operation_is_packed_once_in_the_box_that_it_unfolds_from() -> None:
+    plan, page = large()
+    read = Reader(page)
+    (packed,) = [each.text for each in read.find("script") if each.attributes.get("class") == "inside"]
+    contents = json.loads(gzip.decompress(base64.b64decode(packed)))
+    boxes = [each for each in read.find("div") if "data-inside" in each.attributes]
+    assert [int(box.attributes["data-inside"]) for box in boxes] == list(range(len(contents)))
+    operations = re.findall(r'<span class="name">(linear_\w+)</span>', "".join(contents))
+    assert sorted(operations) == sorted(name for stage in plan.stages for name in stage.nodes)
+    seventh = next(
+        place for place, box in enumerate(boxes) if box.attributes["title"].startswith("bert.encoder.layer.7:")
+    )
+    assert contents[seventh].count(">linear_7_") == contents[seventh].count('class="node') == 50
+    assert Reader(contents[seventh]).faults == []
 
 
 def test_of_a_large_model_the_layers_that_a_cut_goes_through_show_where() -> None:
