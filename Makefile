@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test lint schemas clean
+.PHONY: install demo test lint docs schemas clean
 
 install: $(INSTALLED)
 
@@ -24,11 +24,14 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED)
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build
+
 schemas: $(INSTALLED)
 	$(BIN)/python -m partkit.data.schemas
 
 clean:
-	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache docs/_build
 
 # hatchling first, and no build isolation: the pinned one builds, and nothing unpinned is fetched.
 # Not compiled: Python does that for the few modules of torch and transformers that are imported.
@@ -36,5 +39,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("partkit needs Python 3.11 or newer; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt hatchling
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e '.[dev,docs]'
 	@touch $@
