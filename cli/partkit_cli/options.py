@@ -156,7 +156,7 @@ class PlanOptions:
     planner: Annotated[
         str,
         typer.Option(
-            metavar="auto|even|by_params|chain|orders|ideals|refine",
+            metavar="auto|even|by_params|by_memory|chain|orders|ideals|refine",
             help="Algorithm; auto takes the best within reach.",
             autocompletion=planner_names,
         ),
@@ -189,6 +189,10 @@ class PlanOptions:
     keep_together: Annotated[
         list[str], typer.Option(metavar="REGEX", help="Modules that go to one stage; repeatable.")
     ] = field(default_factory=list)
+    profile_each: Annotated[
+        bool,
+        typer.Option("--profile-each", help="Profile the model on every GPU: they differ, or others use some of them."),
+    ] = False
     replicate: Annotated[
         str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
     ] = "1"

@@ -88,7 +88,7 @@ def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
     from partkit.data.cache import keep_profile
     from partkit.planners import plan_as_asked
 
-    cluster = cluster_for(profile, planning, machine, output)
+    cluster = with_own_speeds(profile, cluster_for(profile, planning, machine, output), planning, output)
     with command_for_enough(planning, cluster), output.waiting(f"Planning {format_count(len(profile.nodes))} nodes"):
         plan = plan_as_asked(profile, cluster, planning.request(cluster))
     if len(plan.cluster.devices) > len(cluster.devices):
@@ -194,6 +194,26 @@ def cluster_for(profile: Profile, planning: PlanOptions, machine: MachineOptions
         return machine_cluster(
             num_devices, device=device, threads=machine.threads, margin=planning.margin, progress=progress
         )
+
+
+def with_own_speeds(profile: Profile, cluster: Cluster, planning: PlanOptions, output: Output) -> Cluster:
+    """``cluster`` with speeds that were measured, where its devices differ and are this machine's.
+
+    Speeds that a cluster's file gives are left as they are, and so are all where nothing was measured.
+    """
+    if profile.method != "measured" or profile.model.is_graph:
+        if planning.profile_each:
+            raise UsageError("--profile-each needs a model to profile", hint="leave it out, or name the model")
+        return cluster
+    from partkit.runs.device_speeds import differs, with_measured_speeds
+
+    if not planning.profile_each and (any(each.speed != 1.0 for each in cluster.devices) or not differs(cluster)):
+        return cluster
+    with output.progress() as progress:
+        measured = with_measured_speeds(profile, cluster, each=planning.profile_each, progress=progress)
+    speeds = ", ".join(f"{each.name} {each.speed:.3g}" for each in measured.devices)
+    output.note(f"speeds measured with this model: {speeds}")
+    return measured
 
 
 def _num_devices(device: str) -> int:

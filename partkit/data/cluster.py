@@ -19,6 +19,8 @@ class Device(Record):
     memory_bytes: int | None = Field(default=None, gt=0)
     """None: not limited."""
     speed: Factor = 1.0
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    """Of a CPU device: what its rank computes with; None: as the profile was measured."""
 
 
 class Link(Record):

@@ -25,6 +25,8 @@ class GroupSetup(Record):
     """Device index of each rank."""
     threads: int = Field(default=1, ge=1)
     """Intra-op threads of each rank on the CPU."""
+    threads_by_rank: tuple[int, ...] = ()
+    """The same where ranks differ; empty: all have ``threads``."""
     timeout_s: float = Field(default=600.0, gt=0)
     memory_bytes: int | None = Field(default=None, gt=0)
     """Most weights and values that a rank may have on its device at once where it can choose; None: what is free."""
@@ -33,6 +35,15 @@ class GroupSetup(Record):
     def num_ranks(self) -> int:
         """Processes in the group."""
         return len(self.devices)
+
+    @property
+    def total_threads(self) -> int:
+        """Intra-op threads of all ranks."""
+        return sum(self.threads_by_rank) or self.num_ranks * self.threads
+
+    def threads_of(self, rank: int) -> int:
+        """Intra-op threads of a rank on the CPU."""
+        return self.threads_by_rank[rank] if self.threads_by_rank else self.threads
 
     @property
     def shares_gpus(self) -> bool:

@@ -6,6 +6,7 @@ PLANNERS = {
     "auto": "partkit.planners.algorithms.auto:plan",
     "even": "partkit.planners.algorithms.even:plan",
     "by_params": "partkit.planners.algorithms.by_params:plan",
+    "by_memory": "partkit.planners.algorithms.by_memory:plan",
     "chain": "partkit.planners.algorithms.chain:plan",
     "orders": "partkit.planners.algorithms.orders:plan",
     "ideals": "partkit.planners.algorithms.ideals:plan",

@@ -196,7 +196,7 @@ class RankGroup(Generic[JobT]):
             self._processes.append(fork(self.log_dir, self._environment(rank), self.log_dir / f"rank{rank}.log"))
 
     def _environment(self, rank: int) -> dict[str, str]:
-        world, threads = str(self.job.num_ranks), str(self.job.threads)
+        world, threads = str(self.job.num_ranks), str(self.job.threads_of(rank))
         # NCCL takes two ranks of one host on one GPU for a mistake
         apart = {"NCCL_HOSTID": f"partkit-rank-{rank}"} if self.job.shares_gpus else {}
         return apart | {

@@ -86,7 +86,7 @@ class Rank:
                 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
-        torch.set_num_threads(job.threads)
+        torch.set_num_threads(job.threads_of(rank))
         if not isinstance(job, LinksJob):
             torch.set_float32_matmul_precision("high" if job.model.tf32 else "highest")
             torch.backends.cudnn.allow_tf32 = job.model.tf32

@@ -96,6 +96,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
         plan=plan,
         device=device,
         threads=options.threads or planned_threads(plan),
+        threads_by_rank=_threads_by_rank(plan, device, layout["devices"], options),
         num_slots=plan.constraints.num_slots,
         num_streams=options.streams,
         loop_graph=options.loop_graph,
@@ -131,6 +132,14 @@ def _require_runnable(plan: Plan, executor: str) -> None:
             "runs once for an item",
             hint="plan again without --non-contiguous",
         )
+
+
+def _threads_by_rank(plan: Plan, device: DeviceType, ranks: Sequence[int], options: RunOptions) -> tuple[int, ...]:
+    """What the plan's CPU devices have of their own, unless the options give all the same; () where none has."""
+    own = [plan.cluster.devices[index].threads for index in ranks] if device == "cpu" else []
+    if options.threads is not None or not any(own):
+        return ()
+    return tuple(each or planned_threads(plan) for each in own)
 
 
 def planned_threads(plan: Plan) -> int:

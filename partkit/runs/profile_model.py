@@ -49,6 +49,7 @@ def profile_model(
     refresh: bool = False,
     analytic: str | None = None,
     memory_bytes: int | None = None,
+    device_index: int = 0,
     progress: Progress | None = None,
 ) -> Profile:
     """Measure a model's operations on this machine, in a process of its own with ``threads`` threads (default 1).
@@ -62,15 +63,21 @@ def profile_model(
     without weights and without the device. Kept in the cache for sources that cannot change, and used for as long as
     its heaviest operations, timed again first, take about as long as they did (:mod:`partkit.runs.kept_profile`);
     ``refresh`` measures again. No more than ``memory_bytes`` of weights and values are on the device at once (default:
-    what is free): a model that needs more is measured in parts. Raises :class:`UsageError` for a device without known
-    figures, :class:`InfeasibleError` where a part of the model that stays together needs more memory.
+    what is free): a model that needs more is measured in parts. ``device_index`` is the GPU to measure on. Raises
+    :class:`UsageError` for a device without known figures, :class:`InfeasibleError` where a part of the model that
+    stays together needs more memory.
     """
     tell = progress or silent
     spec = _spec_of(model, example_inputs, example_kwargs, _dynamic_texts(dynamic))
     if analytic is not None:
         return _analytic_profile(spec, nominal_device(analytic), calibration_for(analytic), tell)
     job = ProfileJob(
-        model=spec, device=resolve_device(device), threads=threads or 1, allow_code=True, memory_bytes=memory_bytes
+        model=spec,
+        device=resolve_device(device),
+        devices=(device_index,),
+        threads=threads or 1,
+        allow_code=True,
+        memory_bytes=memory_bytes,
     )
     request = _request(job)
     kept = None if request is None or refresh else find_kept(Profile, request)
@@ -169,6 +176,7 @@ def _request(job: ProfileJob) -> dict[str, Any] | None:
         "host": socket.gethostname(),
         "versions": [package_version(package) for package in ("torch", "transformers", "timm", "partkit")],
         **({} if job.memory_bytes is None else {"memory_bytes": job.memory_bytes}),
+        **({} if job.devices == (0,) else {"device_index": job.devices[0]}),
     }
 
 

@@ -14,13 +14,17 @@ _DRIFT = 0.15
 """Share by which stage and rate may both differ from what was planned before the profile is called in doubt."""
 
 
+def _threads_told(job: RunJob) -> str:
+    return " and ".join(map(str, job.threads_by_rank)) or str(job.threads)
+
+
 def warnings_of(plan: Plan, job: RunJob, measured: Measured) -> list[str]:
     """Warnings of one run of ``plan``."""
     told = []
-    needed, cores = job.num_ranks * job.threads, num_cores()
+    needed, cores = job.total_threads, num_cores()
     if job.device == "cpu" and needed > cores:
         told.append(
-            f"{job.num_ranks} ranks of {job.threads} thread(s) share {cores} cores: stages wait for a core, "
+            f"{job.num_ranks} ranks of {_threads_told(job)} thread(s) share {cores} cores: stages wait for a core, "
             "stage times are processor time, and bottleneck_efficiency cannot reach 1"
         )
     indexes = job.device_by_place or job.devices

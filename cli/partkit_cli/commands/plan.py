@@ -84,9 +84,9 @@ def _list_frontier(
     from partkit.data.cache import keep_profile
     from partkit.planners import pareto
     from partkit.reports.sheets.frontier import frontier_sheet
-    from partkit_cli.planning import cluster_for, command_for_enough, default_path, with_provenance
+    from partkit_cli.planning import cluster_for, command_for_enough, default_path, with_own_speeds, with_provenance
 
-    cluster = cluster_for(profile, planning, machine, output)
+    cluster = with_own_speeds(profile, cluster_for(profile, planning, machine, output), planning, output)
     with command_for_enough(planning, cluster), output.waiting("Planning from throughput to latency"):
         plans = [with_provenance(found) for found in pareto(profile, cluster, planning.request(cluster))]
     keep_profile(profile)
@@ -105,9 +105,9 @@ def _measured_plan(
 ) -> Plan:
     from partkit.ranks.run_options import RunOptions
     from partkit.runs.tune import plan_by_measuring
-    from partkit_cli.planning import cluster_for, with_provenance
+    from partkit_cli.planning import cluster_for, with_own_speeds, with_provenance
 
-    cluster = cluster_for(profile, planning, machine, output)
+    cluster = with_own_speeds(profile, cluster_for(profile, planning, machine, output), planning, output)
     options = RunOptions(
         seconds=1.0,
         check=False,

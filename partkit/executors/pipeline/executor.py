@@ -186,7 +186,7 @@ class PipelineExecutor:
     def stage_s(self) -> dict[int, float]:
         """Each place's stage alone, while other ranks do the same on their own devices."""
         alone = self._context.shares_gpus
-        shared = self._context.world_size * self._job.threads > num_cores()
+        shared = self._job.total_threads > num_cores()
         seconds: dict[int, float] = {}
         for rank in range(self._context.world_size if alone else 1):
             self._context.barrier()

@@ -16,10 +16,11 @@ def plan(problem: Problem) -> Outcome | None:
     A parameter counts where it is first used. A graph without parameters is dealt out by nodes. None where
     that breaks a pin or a memory cap. O(nodes).
     """
-    return deal_out(problem, _param_weights(problem), "by_params")
+    return deal_out(problem, param_weights(problem), "by_params")
 
 
-def _param_weights(problem: Problem) -> FloatArray:
+def param_weights(problem: Problem) -> FloatArray:
+    """Bytes of parameters and buffers by block, each counted where it is first used."""
     graph, blocks = problem.graph, problem.blocks
     first_block = np.full(len(graph.holding_bytes), blocks.num_blocks)
     np.minimum.at(first_block, graph.held_holding, blocks.block_of[graph.held_node])

@@ -20,14 +20,18 @@ def plan(problem: Problem) -> Outcome | None:
     return deal_out(problem, _layer_weights(problem), "even")
 
 
-def deal_out(problem: Problem, weight: FloatArray, planner: str) -> Outcome | None:
+def deal_out(
+    problem: Problem, weight: FloatArray, planner: str, *, portions: FloatArray | None = None
+) -> Outcome | None:
     """Cut the blocks, in the graph's order, into stages of equal weight: the next one opens when a device's
-    share of the total is reached. A block without weight stays with the one before it.
+    share of the total is reached. A block without weight stays with the one before it. ``portions``: the weights
+    that devices are to have, in proportion, where they are not equal.
     """
     num_stages = min(problem.max_stages, problem.blocks.num_blocks)
     before = np.maximum.accumulate(np.where(weight > 0, np.cumsum(weight) - weight, 0.0))
-    share = before * num_stages / weight.sum()
-    stage_of_block = np.minimum((share + 1e-9).astype(np.int64), num_stages - 1)
+    portions = np.ones(num_stages) if portions is None else portions[:num_stages]
+    opens = np.cumsum(portions)[:-1] / portions.sum()
+    stage_of_block = np.searchsorted(opens, before / weight.sum() + 1e-9, side="right")
     assignment = compact(stage_of_block[problem.blocks.block_of], [(device,) for device in range(num_stages)])
     costs = problem.costs(assignment)
     stage_of_block = assignment.stage_of[np.unique(problem.blocks.block_of, return_index=True)[1]]
