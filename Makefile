@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+comma := ,
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test lint docs schemas clean
+.PHONY: install demo test coverage matrix lint docs schemas clean
 
 install: $(INSTALLED)
 
@@ -17,6 +18,21 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed"
 	$(BIN)/python -m pytest -m timed || $(BIN)/python -m pytest -m timed
+
+# Of what needs no torch, by the tests that take no time: a figure within a minute. All of it: make coverage TESTS=tests COVERED=partkit
+TESTS ?= tests/data tests/reports tests/cli
+COVERED ?= partkit.data,partkit.reports,partkit_cli
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 -m "not timed and not slow" $(TESTS) $(patsubst %,--cov=%,$(subst $(comma), ,$(COVERED))) --cov-report=term:skip-covered
+
+# Another torch than the pinned one, in an environment of its own.
+TORCH ?= 2.14.1
+matrix:
+	$(PYTHON) -m venv .venv-torch-$(TORCH)
+	grep -v -E '^(torch|torchvision|networkx|setuptools|sympy)==' constraints.txt >.venv-torch-$(TORCH)/constraints.txt
+	.venv-torch-$(TORCH)/bin/python -m pip install -q --no-compile -c .venv-torch-$(TORCH)/constraints.txt torch==$(TORCH) hatchling
+	.venv-torch-$(TORCH)/bin/python -m pip install -q --no-compile -c .venv-torch-$(TORCH)/constraints.txt --no-build-isolation -e '.[dev]'
+	.venv-torch-$(TORCH)/bin/python -m pytest -n 2 -m "not timed" tests/models tests/stages tests/executors tests/runs
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
