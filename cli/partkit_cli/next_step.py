@@ -10,12 +10,21 @@ from partkit.errors import PartkitError
 from partkit_cli.options import MachineOptions, ModelOptions, typed
 
 if TYPE_CHECKING:
+    from partkit.data.cluster import Cluster
     from partkit.data.document import Document
     from partkit.data.plan import Plan
     from partkit.data.profile import Profile
 
 REPORT = "report.html"
 COMPARISON = "comparison.json"
+ANALYTIC = "h100"
+EXECUTOR_OF_TOOL = {
+    "accelerate": "accelerate",
+    "deepspeed": "deepspeed",
+    "torch": "torch-pipelining",
+    "transformers": "transformers-pp",
+}
+"""The executor that runs a model by a tool that plans are exported to."""
 
 
 def after_profile(
@@ -102,8 +111,33 @@ def after_show(document: Document, path: Path | str) -> list[str]:
     if isinstance(document, Plan):
         return run_of(document, path) or report_of(path)
     if isinstance(document, Cluster):
-        return ["plan", "bert", "--cluster", str(path)]
+        return plan_for_cluster(document, path)
     return report_of(path)
+
+
+def plan_for_cluster(cluster: Cluster, name: Path | str) -> list[str]:
+    """Plan a model for a cluster, with computed times where this machine has none of its kind of device."""
+    from partkit.machine.devices import plainly_without_cuda
+
+    computed = cluster.devices[0].type == "cuda" and plainly_without_cuda()
+    return ["plan", "bert", "--cluster", str(name), *(["--analytic", ANALYTIC] if computed else [])]
+
+
+def after_advise(
+    model: str, building: ModelOptions, machine: MachineOptions, *, analytic: str | None, cluster: str | None
+) -> list[str]:
+    """Measure the ways that were advised on; of a machine that is not this one, plan the pipeline."""
+    words = [model, *typed(building), *typed(machine)]
+    if analytic is None and cluster is None:
+        return ["compare", *words]
+    figures = [] if analytic is None else ["--analytic", analytic]
+    return ["plan", *words, *figures, *([] if cluster is None else ["--cluster", cluster])]
+
+
+def after_export(path: Path, target: str) -> list[str]:
+    """See what the other tool makes of the model beside the plan's own pipeline, where partkit drives that tool."""
+    executor = EXECUTOR_OF_TOOL.get(target)
+    return ["show", str(path)] if executor is None else ["compare", str(path), "--with", f"pipeline,{executor}"]
 
 
 def after_diff(document: Document, paths: Sequence[Path]) -> list[str]:

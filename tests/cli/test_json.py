@@ -39,6 +39,10 @@ WELL = [
     ("cluster list", "clusters", 0),
     ("cluster show box", "cluster", 0),
     ("models", "models", 0),
+    ("cluster list", "clusters", 0),
+    ("cluster show box", "cluster", 0),
+    ("advise bert-tiny", "advice", 0),
+    ("export plan.json --to llama.cpp --profile profile.json", "export", 0),
     ("help", "help", 0),
     ("help run", "help", 0),
 ]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
 from partkit.data.plan import Plan
 from partkit.data.profile import Profile
+from partkit.executors import EXECUTORS
+from partkit.reports.exports import EXPORTS
 from partkit_cli.main import app
+from partkit_cli.next_step import EXECUTOR_OF_TOOL, after_export
 
 from .conftest import GOLDEN
 
@@ -50,6 +54,10 @@ CASES = [
     (("validate", PLAN, "--profile", PROFILE, "-o", "p.json"), "partkit run p.json"),
     (("validate", COMPARISON), f"partkit report {COMPARISON} -o report.html"),
     (("models",), "partkit plan bert-tiny"),
+    (("advise", "bert-tiny", "--batch", "2"), "partkit compare bert-tiny --batch 2"),
+    (("advise", "bert-tiny", "--cluster", "box"), "partkit plan bert-tiny --cluster box"),
+    (("cluster", "show", "box"), "partkit plan bert --cluster box"),
+    (("export", PLAN, "--to", "llama.cpp", "--profile", PROFILE), f"partkit show {PLAN}"),
 ]
 
 
@@ -68,6 +76,23 @@ def test_each_hint_is_a_command_line_that_is_understood(following):
     command = group.get_command(group.make_context("partkit", [name]), name)
     assert command is not None
     command.make_context(name, list(arguments))
+
+
+def test_the_hint_after_the_list_of_clusters_shows_the_first(partkit):
+    assert partkit("cluster", "list").next == "partkit cluster show 4x-pcie-gen1"
+
+
+def test_a_cluster_of_devices_that_are_not_here_is_planned_for_with_computed_times(partkit, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    following = "partkit plan bert --cluster 4x-nvlink --analytic h100"
+    assert partkit("cluster", "show", "4x-nvlink").next == following
+
+
+def test_an_exported_split_is_measured_beside_the_tool_that_it_went_to():
+    for target, executor in EXECUTOR_OF_TOOL.items():
+        assert executor in EXECUTORS
+        assert target in EXPORTS
+        assert after_export(Path("p.json"), target) == ["compare", "p.json", "--with", f"pipeline,{executor}"]
 
 
 def app_group():

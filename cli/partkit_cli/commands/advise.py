@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from partkit_cli.completion import cluster_names, model_names
+from partkit_cli.next_step import after_advise
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, Objective, PlanOptions
 from partkit_cli.output import Output
 
@@ -64,3 +65,4 @@ def advise(
     output.document(found)
     if path is not None:
         output.note(f"wrote {found.save(path)}")
+    output.next_step(after_advise(model, building, machine, analytic=analytic, cluster=cluster))

@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import cluster_names
+from partkit_cli.next_step import plan_for_cluster
 from partkit_cli.output import Output
 
 
@@ -42,7 +43,9 @@ def cluster(
     if action is Action.SHOW:
         if name is None:
             raise UsageError("no cluster is named", hint="'partkit cluster list' has the names; a file will do too")
-        output.document(load_cluster(name))
+        shown = load_cluster(name)
+        output.document(shown)
+        output.next_step(plan_for_cluster(shown, name))
         return
     if name is not None:
         raise UsageError(f"list takes no name, and {name} is given", hint=f"partkit cluster show {name}")
@@ -66,3 +69,4 @@ def cluster(
         }
     )
     output.sheet(clusters_sheet(known))
+    output.next_step(["cluster", "show", known[0].name])

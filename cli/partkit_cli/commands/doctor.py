@@ -59,7 +59,10 @@ def doctor(
             f"{path} is not written: one GPU alone has no links to measure",
             hint="'partkit cluster list' has machines with more",
         )
-    return OK if found.ok else ENVIRONMENT
+    if not found.ok:
+        return ENVIRONMENT
+    output.next_step(["plan", "bert", *(["--cluster", str(path)] if path is not None else [])])
+    return OK
 
 
 def _calibrate(device: DeviceChoice, threads: int | None, path: Path | None, output: Output) -> int:

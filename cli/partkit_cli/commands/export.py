@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import export_names, file_names
+from partkit_cli.next_step import after_export
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def export(
             raise UsageError(f"--to {target} writes a file for each stage", hint="name a folder for them with -o")
         require_folder(written)
         _write_stages(Plan.load(path), target, written, output, allow_code=allow_code)
+        output.next_step(after_export(path, target))
         return
     if written is not None:
         require_place(written)
@@ -77,6 +79,7 @@ def export(
         output.note(f"wrote {written}")
     for told in setting.notes:
         output.note(told)
+    output.next_step(after_export(path, target))
 
 
 def _profile(plan: Plan, path: Path | None) -> Profile:
