@@ -132,7 +132,7 @@ def _analytic(case: Case, profile: Profile, cluster: Cluster, out: Path) -> dict
     if not nominal.exists():
         point = {"family": "other", "operation": "none", "dtype": "none", "flop": 0, "moved_bytes": 0}
         DeviceCalibration.model_validate(
-            {"nominal": name, "device_name": "published figures", "points": [{**point, "seconds": 1, "nominal_s": 1}]}
+            {"nominal": name, "device": "published figures", "points": [{**point, "seconds": 1, "nominal_s": 1}]}
         ).save(nominal)
     told = {"analytic": advise(profile_model(case.spec(), analytic=str(nominal)), cluster)}
     if (out / CALIBRATION).exists():

@@ -12,6 +12,8 @@ from partkit.data.document import Document, Measured, Record
 
 Family = Literal["product", "attention", "convolution", "other"]
 """Operations that are as efficient as each other at one size."""
+RESIDUAL = "error_of_nine_in_ten"
+"""In a profile's provenance, under ``calibration``."""
 _NEAREST = 4
 _SAME_OPERATION = 0.5
 """How far off a point of another operation counts, beside the distance in factors of e of its sizes."""
@@ -44,7 +46,7 @@ class DeviceCalibration(Document):
     kind: Literal["calibration"] = "calibration"
     nominal: str
     """The published figures that it corrects, by their short name."""
-    device_name: str
+    device: str
     threads: int | None = None
     """Of a CPU: that each operation ran with."""
     points: tuple[CalibrationPoint, ...] = Field(min_length=1)
@@ -96,8 +98,11 @@ class DeviceCalibration(Document):
 def told_calibration(calibration: DeviceCalibration) -> dict[str, Any]:
     """What a profile's provenance tells of the calibration behind its times."""
     errors = sorted(map(abs, calibration.residuals()))
-    told = {"device": calibration.device_name, "points": len(calibration.points), "anchor": calibration.anchor}
-    return told | ({"median_error": round(errors[len(errors) // 2], 3)} if errors else {})
+    told = {"device": calibration.device, "points": len(calibration.points), "anchor": calibration.anchor}
+    if not errors:
+        return told
+    ninth = errors[min(len(errors) - 1, int(0.9 * len(errors)))]
+    return told | {"median_error": round(errors[len(errors) // 2], 3), RESIDUAL: round(ninth, 3)}
 
 
 def _place(flop: int, moved_bytes: int) -> tuple[float, float]:

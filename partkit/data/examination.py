@@ -80,7 +80,7 @@ class ExaminedLink(Record):
 
     source: int
     target: int
-    path: LinkPath
+    over: LinkPath
     peer_access: bool | None = None
     """Whether the devices can reach each other's memory; None on the CPU."""
     latency_s: Measured

@@ -49,6 +49,9 @@ class Prediction(Record):
     period_s: Measured = 0.0
     samples_per_s: Measured = 0.0
     latency_s: Measured = 0.0
+    interval: tuple[Measured, Measured] | None = None
+    """Samples per second that nine of ten runs would be between, by earlier errors; None where none are known."""
+    interval_source: str | None = None
 
 
 class Bound(Record):

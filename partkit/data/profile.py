@@ -96,6 +96,13 @@ class Profile(Document):
                     raise ValueError(f"edge [{source!r}, {target!r}] names {end!r}, which is no node")
         return self
 
+    @property
+    def residual(self) -> float | None:
+        """Error that nine in ten kernels of the calibration behind the times stay below; None without one."""
+        told = self.provenance.get("calibration")
+        found = told.get("error_of_nine_in_ten") if isinstance(told, dict) else None
+        return float(found) if isinstance(found, int | float) else None
+
     def param_bytes_of(self, nodes: Iterable[Node]) -> int:
         """Bytes of the parameters that ``nodes`` read, each counted once."""
         some = tuple(nodes)

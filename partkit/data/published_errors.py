@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 COVERAGE = 0.9
 """Share of cases that an interval taken from errors should hold."""
+_LEAST = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,34 @@ PUBLISHED = (
         "benchmarks/cpu_pipeline: BERT-base on two cores, quiet and noisy hours",
     ),
 )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where nine of ten measured rates would be, and where that is known from."""
+
+    low: float
+    high: float
+    bound: float
+    """The relative error that it stands for."""
+    source: str
+
+
+def interval_of(samples_per_s: float, way: str, device: str, method: str, residual: float | None) -> Interval | None:
+    """The interval about a prediction: by published errors of the same way, device and method; None without any.
+
+    Times of a calibrated device have ``residual``, the error that nine in ten of its own kernels stay below when the
+    others tell them: that stands in where nothing is published, and is too wide for most, since errors cancel.
+    """
+    known = published_errors(way, device, method)
+    if known is None and residual is None:
+        return None
+    bound = known.bound if known is not None else (residual or 0.0)
+    source = "kernels of the device's calibration, each told by the others"
+    if known is not None:
+        source = f"{len(known.errors)} cases, median error {known.median:.1%}: {known.source}"
+    # |predicted - measured| / measured <= bound; what is measured has no upper end for errors of 1 and more
+    return Interval(samples_per_s / (1 + bound), samples_per_s / max(_LEAST, 1 - bound), bound, source)
 
 
 def published_errors(way: str, device: str, method: str) -> PublishedErrors | None:

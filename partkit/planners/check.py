@@ -52,7 +52,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
     fresh = plan.model_copy(
         update={
             "stages": stages,
-            "prediction": predict(plan.model, costs),
+            "prediction": predict(profile, plan.cluster, costs),
             "contiguous": not bool((costs.traffic.source > costs.traffic.target).any()),
             "profile_sha256": profile.sha256,
             "node_times": NodeTimes(method=profile.method, device=profile.device.name),

@@ -93,7 +93,7 @@ def calibration_of(
     )
     found = DeviceCalibration(
         nominal=nominal,
-        device_name=name,
+        device=name,
         threads=threads if kind == "cpu" else None,
         points=points,
         anchor=anchors[0].model.source,

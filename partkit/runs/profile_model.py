@@ -145,7 +145,7 @@ def _analytic_profile(
     captured_at = time.perf_counter()
     times = analytic_times(captured, device, calibration)
     if calibration is not None:
-        tell(f"Using the calibration of {calibration.device_name}", 0, 0)
+        tell(f"Using the calibration of {calibration.device}", 0, 0)
     profile = assemble(
         captured,
         times,

@@ -26,7 +26,7 @@ CHECKED = [
     (
         "plan bert-tiny --planner best",
         2,
-        "there is no planner 'best'; choose one of auto, even, by_params, chain, orders, ideals, refine",
+        "there is no planner 'best'; choose one of auto, even, by_params, by_memory, chain, orders, ideals, refine",
     ),
     ("plan bert-tiny --pin layer.0", 2, "--pin layer.0 is not REGEX=STAGE; write it as --pin 'embeddings=0'"),
     (

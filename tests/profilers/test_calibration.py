@@ -22,7 +22,7 @@ def point(flop: int, moved: int, factor: float, **more: str) -> CalibrationPoint
 
 
 def calibration(*points: CalibrationPoint, **more: object) -> DeviceCalibration:
-    return DeviceCalibration(nominal="h100", device_name="a card", points=points, **more)  # type: ignore[arg-type]
+    return DeviceCalibration(nominal="h100", device="a card", points=points, **more)  # type: ignore[arg-type]
 
 
 def test_a_point_is_told_as_it_was_timed_and_a_place_between_two_lies_between_them() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from partkit.data.advice import Advice, Choice, Confidence
 from partkit.data.cluster import Cluster
 from partkit.data.profile import Profile
-from partkit.data.published_errors import published_errors
+from partkit.data.published_errors import interval_of
 from partkit.data.units import format_bytes, format_rate, format_seconds
 from partkit.planners.advice.one_device import one_device
 from partkit.planners.advice.pipeline import pipeline
@@ -69,15 +69,19 @@ def advise(profile: Profile, cluster: Cluster, objective: Objective = "throughpu
 
 def _choice(way: str, found: Estimate, situation: Situation) -> Choice:
     device = "cuda" if situation.is_cuda else "cpu"
-    known = published_errors(way, device, situation.profile.method)
-    interval: tuple[float, float] | None = None
+    profile = situation.profile
+    # a calibration says how far kernels are off, and nothing of what FSDP and tensor parallelism cost beside them
+    residual = profile.residual if way in ("single", "replicas", "pipeline") else None
+    around = interval_of(found.samples_per_s, way, device, profile.method, residual)
     confidence: Confidence = "unknown"
-    if known is not None:
-        interval = found.samples_per_s / (1 + known.bound), found.samples_per_s / max(0.05, 1 - known.bound)
-        confidence = "high" if known.bound <= _HIGH else "fair" if known.bound <= _FAIR else "low"
-    source = None if known is None else f"{len(known.errors)} cases, median error {known.median:.1%}: {known.source}"
+    if around is not None:
+        confidence = "high" if around.bound <= _HIGH else "fair" if around.bound <= _FAIR else "low"
     return Choice(
-        way=way, interval=interval, confidence=confidence, error_source=source, **found.model_dump(mode="python")
+        way=way,
+        interval=None if around is None else (around.low, around.high),
+        confidence=confidence,
+        error_source=None if around is None else around.source,
+        **found.model_dump(mode="python"),
     )
 
 

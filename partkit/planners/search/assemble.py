@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from partkit.data.model import ModelSpec
+from partkit.data.cluster import Cluster
 from partkit.data.module_paths import block_of
 from partkit.data.plan import Prediction, Send, Stage
+from partkit.data.profile import Profile
+from partkit.data.published_errors import interval_of
 from partkit.planners.costs.cost import Assignment, Costs, stage_param_bytes, stage_peak_bytes
 from partkit.planners.costs.graph import Graph
 from partkit.planners.costs.sending import Sending
@@ -55,11 +57,16 @@ def _sends(sending: Sending, stage: int) -> tuple[Send, ...]:
     return tuple(sends)
 
 
-def predict(model: ModelSpec, costs: Costs) -> Prediction:
+def predict(profile: Profile, cluster: Cluster, costs: Costs) -> Prediction:
     """What a plan with these costs should reach; a profile without times gives 0 samples/s."""
+    samples_per_s = profile.model.batch / costs.period_s if costs.period_s > 0 else 0.0
+    way = "pipeline" if len(costs.compute_s) > 1 else "single"
+    around = interval_of(samples_per_s, way, cluster.devices[0].type, profile.method, profile.residual)
     return Prediction(
         bottleneck_stage=int(np.argmax(costs.stage_period_s)),
         period_s=costs.period_s,
-        samples_per_s=model.batch / costs.period_s if costs.period_s > 0 else 0.0,
+        samples_per_s=samples_per_s,
         latency_s=costs.latency_s,
+        interval=None if around is None else (around.low, around.high),
+        interval_source=None if around is None else around.source,
     )

@@ -26,13 +26,13 @@ def calibration_sheet(found: DeviceCalibration) -> Sheet:
     rows = []
     for (family, dtype), points in sorted(groups.items()):
         factors = [point.factor for point in points]
-        figures = (min(factors), statistics.median(factors), max(factors))
+        spread = (min(factors), statistics.median(factors), max(factors))
         rows.append(
             (
                 text_cell(family),
                 text_cell(dtype),
                 Cell(format_count(len(points)), len(points)),
-                *(Cell(f"{figure:.2f}", figure) for figure in figures),
+                *(Cell(f"{figure:.2f}", figure) for figure in spread),
             )
         )
     threads = "" if found.threads is None else f", {found.threads} thread{'s' if found.threads > 1 else ''}"
@@ -47,5 +47,6 @@ def calibration_sheet(found: DeviceCalibration) -> Sheet:
             f"each point as the others tell it: off by {statistics.median(errors):.0%} in the median, nine in ten by "
             f"less than {ninth:.0%}; a whole model's errors cancel in part"
         )
-    heading = f"{found.device_name}{threads}: times over those of published figures ({found.nominal})"
-    return Sheet(tables=(Table(_COLUMNS, tuple(rows)),), heading=heading, notes=tuple(notes))
+    heading = f"{found.device}{threads}: times over those of published figures ({found.nominal})"
+    figures = Table((Column("device", "device", is_number=False),), ((text_cell(found.device),),))
+    return Sheet(tables=(Table(_COLUMNS, tuple(rows)),), heading=heading, notes=tuple(notes), figures=figures)

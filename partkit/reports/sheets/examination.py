@@ -15,7 +15,7 @@ _CHECKS = (
 _LINKS = (
     Column("from", "source"),
     Column("to", "target"),
-    Column("path", "path", is_number=False),
+    Column("path", "over", is_number=False),
     Column("rate", "bytes_per_s"),
     Column("latency", "latency_s"),
     Column("peers", "peer_access", is_number=False),
@@ -38,7 +38,7 @@ def examination_sheet(found: Examination) -> Sheet:
         (
             Cell(str(link.source), link.source),
             Cell(str(link.target), link.target),
-            text_cell(link.path),
+            text_cell(link.over),
             Cell(f"{format_bytes(link.bytes_per_s)}/s", link.bytes_per_s),
             Cell(format_seconds(link.latency_s), link.latency_s),
             Cell({True: "yes", False: "no", None: ""}[link.peer_access], link.peer_access),

@@ -24,6 +24,9 @@ def plan_sheet(plan: Plan) -> Sheet:
     labels = stage_labels([stage.modules for stage in plan.stages])
     rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
     notes = [_bottleneck(plan), _predicted(plan)]
+    if plan.prediction.interval is not None:
+        low, high = map(format_rate, plan.prediction.interval)
+        notes.append(f"nine of ten runs: {low} to {high} samples/s ({plan.prediction.interval_source})")
     if plan.planner.detail:
         notes.append(f"planner {plan.planner.name}: {plan.planner.detail}")
     notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]

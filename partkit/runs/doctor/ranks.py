@@ -131,7 +131,7 @@ def _examined(
             ExaminedLink(
                 source=source,
                 target=target,
-                path=path,
+                over=path,
                 peer_access=None if peers is None else (source, target) in peers,
                 latency_s=latency_s,
                 bytes_per_s=bytes_per_s,

@@ -6,11 +6,14 @@ import pytest
 
 from partkit.data.advice import Advice, Choice
 from partkit.data.cluster import Cluster, Device, Link
+from partkit.data.device_calibration import RESIDUAL
 from partkit.data.profile import Calibration, Node, Profile, ProfiledDevice
 from partkit.data.published_errors import PUBLISHED, PublishedErrors, published_errors
 from partkit.executors import EXECUTORS
 from partkit.planners.advice.advise import WAY_OF_EXECUTOR, WAYS, advise
 from partkit.planners.advice.situation import Situation
+from partkit.planners.make import make_plan
+from partkit.planners.problem.request import PlanRequest
 
 GB = 10**9
 FAST = Link(bytes_per_s=1e12, latency_s=1e-7)
@@ -150,3 +153,18 @@ def test_the_bound_of_errors_covers_nine_in_ten_and_is_the_worst_of_few() -> Non
 def test_every_executor_goes_one_of_the_ways() -> None:
     assert set(WAY_OF_EXECUTOR) == set(EXECUTORS)
     assert set(WAY_OF_EXECUTOR.values()) == set(WAYS)
+
+
+def test_a_plan_s_prediction_carries_the_interval_of_its_way_and_a_calibrated_one_its_residual() -> None:
+    known = published_errors("pipeline", "cuda", "measured")
+    assert known is not None
+    told = make_plan(stack(), box(2), PlanRequest(num_stages=2)).prediction
+    assert told.interval == pytest.approx((250 / (1 + known.bound), 250 / (1 - known.bound)))
+    assert told.interval_source is not None
+    assert "benchmarks/pipeline" in told.interval_source
+    computed = stack().model_copy(update={"method": "analytic"})
+    assert make_plan(computed, box(2), PlanRequest(num_stages=2)).prediction.interval is None
+    calibrated = computed.model_copy(update={"provenance": {"calibration": {RESIDUAL: 0.25}}})
+    told = make_plan(calibrated, box(2), PlanRequest(num_stages=2)).prediction
+    assert told.interval == pytest.approx((200.0, 1000 / 3))
+    assert choice(advise(calibrated, box(2)), "fsdp").interval is None, "kernels tell nothing of what FSDP adds"

@@ -187,7 +187,7 @@ def test_gpus_beside_a_torch_for_cpus_are_told(monkeypatch: pytest.MonkeyPatch) 
 
 
 LINK = ExaminedLink(
-    source=0, target=1, path="copies", latency_s=1e-5, bytes_per_s=1e11, verified_bytes=1000, changed_bytes=0
+    source=0, target=1, over="copies", latency_s=1e-5, bytes_per_s=1e11, verified_bytes=1000, changed_bytes=0
 )
 
 
