@@ -26,6 +26,7 @@ from partkit_cli.commands.profile import profile
 from partkit_cli.commands.report import report
 from partkit_cli.commands.run import run
 from partkit_cli.commands.show import show
+from partkit_cli.commands.simulate import simulate
 from partkit_cli.commands.validate import validate
 from partkit_cli.failure import StdoutLostError
 from partkit_cli.help_text import width_of_help, write_records, write_words_and_examples
@@ -82,7 +83,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 COMMANDS = (
-    *(profile, plan, run, compare),
+    *(profile, plan, simulate, run, compare),
     *(report, show, diff, validate, export, import_),
     *(advise, doctor, cluster, models, help_),
 )

@@ -18,6 +18,7 @@ DOCUMENT_BY_KIND = {
     "difference": "partkit.data.difference:Difference",
     "doctor": "partkit.data.examination:Examination",
     "calibration": "partkit.data.device_calibration:DeviceCalibration",
+    "simulation": "partkit.data.result:Simulation",
     "advice": "partkit.data.advice:Advice",
 }
 

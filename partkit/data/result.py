@@ -15,6 +15,8 @@ class Latency(Record):
 
     p50: Measured
     p95: Measured
+    p99: Measured | None = None
+    """None: too few items for it."""
 
 
 class Check(Record):
@@ -38,6 +40,19 @@ class StageTime(Record):
     index: int
     predicted_s: Measured | None
     measured_s: Measured
+
+
+class StageIdle(Record):
+    """Shares of the time in which a stage computed and did not, its replicas taken together."""
+
+    index: int
+    busy: Measured
+    input: Measured
+    """It waited for its inputs."""
+    slot: Measured
+    """It waited for a slot downstream that was not consumed yet."""
+    send: Measured
+    """It sent, where that keeps it from computing."""
 
 
 class RankUse(Record):
@@ -78,6 +93,8 @@ class RunResult(Document):
     """Items that went through the stages as one."""
     check: Check
     stages: tuple[StageTime, ...] = ()
+    idle: tuple[StageIdle, ...] = ()
+    """Of a traced run's first items, or of a simulation's all."""
     bottleneck_efficiency: Measured | None = None
     prediction_error: Measured | None = None
     ranks: tuple[RankUse, ...] = ()
@@ -87,6 +104,12 @@ class RunResult(Document):
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What executors decided by themselves."""
+
+
+class Simulation(RunResult):
+    """A plan run in thought (``partkit simulate``); its fields are a run's, and nothing of it was measured."""
+
+    kind: Literal["simulation"] = "simulation"  # type: ignore[assignment]
 
 
 class Row(Record):

@@ -51,7 +51,7 @@ BY_COMMAND = {
 }
 EXAMPLES = [line for lines in BY_COMMAND.values() for line in lines]
 ORDER = (
-    *("profile", "plan", "run", "compare", "show", "diff", "validate"),
+    *("profile", "plan", "simulate", "run", "compare", "show", "diff", "validate"),
     *("export", "import", "report", "advise", "cluster", "models", "help"),
 )
 """In which each finds the files that it names. Examples of a command that is not here are understood and not run."""

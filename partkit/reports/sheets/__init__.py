@@ -17,6 +17,7 @@ SHEETS = {
     "difference": "partkit.reports.sheets.difference:difference_sheet",
     "doctor": "partkit.reports.sheets.examination:examination_sheet",
     "calibration": "partkit.reports.sheets.calibration:calibration_sheet",
+    "simulation": "partkit.reports.sheets.simulation:simulation_sheet",
     "advice": "partkit.reports.sheets.advice:advice_sheet",
 }
 
