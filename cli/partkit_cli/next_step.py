@@ -103,8 +103,10 @@ def report_of(*paths: Path | str) -> list[str]:
 def after_show(document: Document, path: Path | str) -> list[str]:
     """What a file that was looked at is good for."""
     from partkit.data.cluster import Cluster
+    from partkit.data.difference import Difference
     from partkit.data.plan import Plan
     from partkit.data.profile import Profile
+    from partkit.data.result import Comparison, RunResult
 
     if isinstance(document, Profile):
         return plan_of(document, path)
@@ -112,7 +114,7 @@ def after_show(document: Document, path: Path | str) -> list[str]:
         return run_of(document, path) or report_of(path)
     if isinstance(document, Cluster):
         return plan_for_cluster(document, path)
-    return report_of(path)
+    return report_of(path) if isinstance(document, Comparison | Difference | RunResult) else ["plan", "bert"]
 
 
 def plan_for_cluster(cluster: Cluster, name: Path | str) -> list[str]:

@@ -52,5 +52,5 @@ def test_files_of_two_kinds_are_refused(partkit):
     assert (told.code, told.out) == (2, "")
     assert told.err == (
         f"partkit: {PLAN} is a plan and {RUN} a run, and only files of one kind can be told apart; "
-        "name two plans, two profiles, two clusters, two runs or two comparisons\n"
+        "name two plans, two runs or two comparisons, say\n"
     )

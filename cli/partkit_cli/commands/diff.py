@@ -28,8 +28,8 @@ def diff(
 ) -> None:
     """Say what changed between two files.
 
-    Of plans, profiles, clusters, runs or comparisons: first what matters most in words, then every value that
-    differs. Exit code 0 whether or not anything does: "same" in the JSON says which.
+    Of two plans, profiles, clusters, runs, comparisons or others of one kind: first what matters most in words, then
+    every value that differs. Exit code 0 whether or not anything does: "same" in the JSON says which.
 
     \b
     Examples:

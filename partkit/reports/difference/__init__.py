@@ -18,6 +18,8 @@ WORDS = {
     "run": "partkit.reports.difference.runs:tell",
     "comparison": "partkit.reports.difference.comparisons:tell",
 }
+OTHERS = "partkit.reports.difference.others:tell"
+"""Of every other kind each value is told, and nothing in words."""
 
 CIRCUMSTANCES = ("environment", "provenance")
 """When, where and with what a document was made: told, and no difference of what it says."""
@@ -26,17 +28,15 @@ CIRCUMSTANCES = ("environment", "provenance")
 def difference(before: Document, after: Document, names: tuple[str, str]) -> Difference:
     """What became of ``before`` in ``after``; ``names`` is what the reader knows them by.
 
-    Raises :class:`UsageError` for documents of two kinds, and for a kind whose documents cannot be told apart.
+    Raises :class:`UsageError` for documents of two kinds.
     """
     kinds = tuple(type(each).model_fields["kind"].default for each in (before, after))
     if kinds[0] != kinds[1]:
         raise UsageError(
             f"{names[0]} is a {kinds[0]} and {names[1]} a {kinds[1]}, and only files of one kind can be told apart",
-            hint="name two plans, two profiles, two clusters, two runs or two comparisons",
+            hint="name two plans, two runs or two comparisons, say",
         )
-    if kinds[0] not in WORDS:
-        raise UsageError(f"what differs between two files of kind {kinds[0]} is not told", hint="name two plans, say")
-    module, _, name = WORDS[kinds[0]].partition(":")
+    module, _, name = WORDS.get(kinds[0], OTHERS).partition(":")
     tell: Callable[[Document, Document, tuple[str, str]], Told] = getattr(import_module(module), name)
     told = tell(before, after, names)
     circumstances = [
