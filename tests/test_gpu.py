@@ -9,6 +9,8 @@ import pytest
 from partkit.data.job import LoopGraph
 from partkit.machine.devices import num_cuda_devices
 from partkit.ranks.run_options import RunOptions
+from partkit.runs.device_speeds import with_measured_speeds
+from partkit.runs.doctor.examine import examine_machine
 from partkit.runs.machine_cluster import machine_cluster
 from partkit.runs.profile_model import profile_model
 from partkit.runs.run import run_plan
@@ -97,3 +99,21 @@ def test_a_stage_that_no_cuda_graph_can_hold_runs_without_one_and_says_so(execut
     told = [note for note in result.notes if "without a CUDA graph" in note]
     assert len(told) == 1
     assert told[0].endswith("(node scaled_by_its_largest)")
+
+
+def test_the_doctor_measures_every_path_and_finds_each_byte_as_it_was_sent() -> None:
+    found, cluster = examine_machine(device="cuda")
+    assert [each.name for each in found.checks if each.group == "ranks" and each.status == "broken"] == []
+    over = {link.over for link in found.links}
+    reach = all(link.peer_access for link in found.links)
+    assert over == ({"copies", "nccl", "host"} if reach else {"copies", "nccl"})
+    assert all(link.changed_bytes == 0 and link.verified_bytes > 0 for link in found.links)
+    assert all((device.calls_per_s or 0) > 1000 and (device.copy_engines or 0) >= 1 for device in found.devices)
+    assert cluster is not None
+    assert len(cluster.devices) == len(found.devices) >= 2
+
+
+def test_each_gpu_is_profiled_by_itself() -> None:
+    profile = profile_model("bert-tiny", device="cuda")
+    cluster = with_measured_speeds(profile, machine_cluster(2, device="cuda"), each=True)
+    assert all(0.2 < device.speed < 5 for device in cluster.devices[:2])
