@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from partkit.errors import UsageError
-from partkit_cli.completion import export_names, file_names
+from partkit_cli.completion import export_names, plan_names
 from partkit_cli.next_step import after_export
 from partkit_cli.output import Output
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.", autocompletion=file_names)],
+    path: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan file.", autocompletion=plan_names)],
     output: Output,
     target: Annotated[
         str,
