@@ -12,6 +12,7 @@ _DEVICES = (
     Column("type", "type", is_number=False),
     Column("memory", "memory_bytes"),
     Column("speed", "speed"),
+    Column("threads", "threads"),
 )
 _LINKS = (
     Column("from", "source"),
@@ -30,6 +31,7 @@ def cluster_sheet(cluster: Cluster) -> Sheet:
             text_cell(device.type),
             Cell("–" if device.memory_bytes is None else format_bytes(device.memory_bytes), device.memory_bytes),
             Cell(f"{device.speed:.3g}", device.speed),
+            Cell("" if device.threads is None else str(device.threads), device.threads),
         )
         for index, device in enumerate(cluster.devices)
     )

@@ -34,7 +34,7 @@ OPTIONAL: Mapping[str, str] = {
 """What some models and executors need, where it is installed."""
 _USED_BY = {
     "torchvision": "models of timm and transformers that work on images",
-    "timm": "timm: models",
+    "timm": "models named timm:NAME",
     "accelerate": "the executor accelerate",
     "deepspeed": "the executors deepspeed and deepspeed-inject",
 }
@@ -90,7 +90,7 @@ def _optional(name: str, imported: Imported) -> Check:
         )
     return _WRITE.broken(
         name,
-        f"{name} {version} cannot be imported: {imported.fault}; {_USED_BY[name]} fail",
+        f"{name} {version} cannot be imported: {imported.fault}; without it go {_USED_BY[name]}",
         f"{reinstall}, or pip uninstall {name}" if name == "torchvision" else _look(name),
     )
 
