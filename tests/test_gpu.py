@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -117,3 +118,16 @@ def test_each_gpu_is_profiled_by_itself() -> None:
     profile = profile_model("bert-tiny", device="cuda")
     cluster = with_measured_speeds(profile, machine_cluster(2, device="cuda"), each=True)
     assert all(0.2 < device.speed < 5 for device in cluster.devices[:2])
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "pipeline-nccl", "split"])
+def test_a_recorded_run_tells_when_stages_computed_in_order(executor: str) -> None:
+    result = run_plan(plan_of("bert-tiny", 2, executor=executor), replace(OPTIONS, records=True))
+    assert result is not None
+    for stage in (0, 1):
+        computed = [event for event in result.timeline if event.stage == stage and event.track == "compute"]
+        assert [event.item for event in computed] == list(range(200))
+        assert all(before.end_s <= after.begin_s + 1e-5 for before, after in pairwise(computed))
+    ends = {event.item: event.end_s for event in result.timeline if (event.stage, event.track) == (0, "compute")}
+    begins = {event.item: event.begin_s for event in result.timeline if (event.stage, event.track) == (1, "compute")}
+    assert all(ends[item] <= begins[item] + 5e-5 for item in ends), "clocks of two GPUs agree to 50 microseconds"

@@ -85,6 +85,8 @@ class RunItems(Order[ItemsRun]):
     sample: tuple[int, ...] = ()
     """Items whose outputs are compared with the reference's."""
     reference: str | None = None
+    records: bool = False
+    """Tell when each place waited and computed."""
 
 
 class OpenStream(Order[Done]):

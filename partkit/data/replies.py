@@ -7,6 +7,7 @@ from typing import Any
 from partkit.data.document import Record
 from partkit.data.examination import ExaminedDevice
 from partkit.data.gauges import Gauge
+from partkit.data.timeline import Event
 
 ItemTimes = tuple[tuple[int, float], ...]
 """Items with a time of ``time.perf_counter()`` each, one clock for all ranks of a host."""
@@ -110,6 +111,8 @@ class ItemsRun(Record):
     finished_at: ItemTimes = ()
     sample: OutputDifference | None = None
     """Of the sample of outputs that was to be compared; None where there is none on this rank."""
+    events: tuple[Event, ...] = ()
+    """Of a recorded run, since ``begin``."""
 
 
 class Profiled(Record):

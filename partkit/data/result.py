@@ -8,6 +8,7 @@ from pydantic import Field
 
 from partkit.data.document import Document, Measured, Record
 from partkit.data.model import ModelSpec
+from partkit.data.timeline import Event
 
 
 class Latency(Record):
@@ -94,7 +95,9 @@ class RunResult(Document):
     check: Check
     stages: tuple[StageTime, ...] = ()
     idle: tuple[StageIdle, ...] = ()
-    """Of a traced run's first items, or of a simulation's all."""
+    """Of a recorded run, or of a simulation."""
+    timeline: tuple[Event, ...] = ()
+    """What the first items of a recorded run did when."""
     bottleneck_efficiency: Measured | None = None
     prediction_error: Measured | None = None
     ranks: tuple[RankUse, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from partkit.data.document import Record
+from partkit.data.document import Measured, Record
 
 Track = Literal["compute", "send", "idle"]
 Cause = Literal["input", "slot", "send"]
@@ -24,9 +24,9 @@ class Event(Record):
     replica: int = 0
     track: Track
     item: int
-    begin_s: float
+    begin_s: Measured
     """Since the run began; one clock for all places."""
-    end_s: float
+    end_s: Measured
     to: int | None = None
     """Of a send: the stage that receives."""
     cause: Cause | None = None

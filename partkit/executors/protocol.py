@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from partkit.data.job import RunJob
 from partkit.data.orders import OpenStream
+from partkit.data.timeline import Event
 from partkit.stages.cut import Leaves
 
 
@@ -58,6 +59,8 @@ class Trace:
     """When each item's output was complete, on ranks that return outputs."""
     outputs: dict[int, Leaves] = field(default_factory=dict)
     """Outputs by item, where they were asked for."""
+    events: list[Event] = field(default_factory=list)
+    """Of a recorded run: when each place waited and computed, since ``begin``."""
     names: tuple[str, ...] = ()
     """Of an item's outputs, by their place in what the model returns; empty where only the leaves are known."""
 
@@ -93,6 +96,13 @@ class ScheduledExecutor(Protocol):
 
     def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
         """Run items that arrive as a Poisson process, ``rate_per_s`` items in the mean; entry is the arrival."""
+
+
+class RecordingExecutor(Protocol):
+    """An executor that can tell when each of its places waited and computed."""
+
+    def run_recorded(self, items: Sequence[int]) -> Trace:
+        """Run items one after the other, as :meth:`Executor.run`, and leave events."""
 
 
 class Executor(Protocol):

@@ -44,6 +44,8 @@ class RunOptions:
     """Whether ranks put their loop over many items into one CUDA graph; auto: where it is the host that is slow."""
     memory_bytes: int | None = None
     """Most weights and values that the unsplit model may have on a device at once; None: what is free."""
+    records: bool = False
+    """Also record a run of its own: when each stage waited and computed."""
     devices: tuple[int, ...] | None = None
     """Device of each stage (of each replica, in order) instead of the plan's; a device given twice hosts both."""
 
@@ -59,6 +61,9 @@ def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
     if options.rate_per_s is not None and not info.runs_stages:
         able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
         raise UsageError(f"items cannot arrive at a rate with {executor}", hint=f"use one of {able}, or leave it out")
+    if options.records and not info.runs_stages:
+        able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
+        raise UsageError(f"{executor} has no stages whose timeline could be told", hint=f"use one of {able}")
     if options.rate_per_s is not None and options.mode == "latency":
         raise UsageError(
             "items cannot arrive at a rate and one at a time", hint="leave out --mode latency: --rate tells the latency"

@@ -35,6 +35,7 @@ from partkit.executors import make_executor
 from partkit.executors.protocol import (
     Executor,
     RankContext,
+    RecordingExecutor,
     ScheduledExecutor,
     StreamingExecutor,
     TellsTurns,
@@ -148,6 +149,7 @@ class RunWork:
             host_peak_bytes=host_peak_bytes(),
             entered_at=tuple(trace.entered.items()) if tells_times else (),
             finished_at=tuple(trace.finished.items()) if tells_times else (),
+            events=tuple(trace.events),
             sample=compare_outputs(trace, Path(order.reference), num_inputs=self._job.num_inputs)
             if order.reference is not None
             else None,
@@ -155,6 +157,8 @@ class RunWork:
 
     def _trace(self, order: RunItems) -> Trace:
         items = range(order.num_items)
+        if order.records:
+            return cast("RecordingExecutor", self._ready()).run_recorded(items)
         if order.rate_per_s is None:
             return self._ready().run(items, keep=frozenset(order.sample), one_at_a_time=order.one_at_a_time)
         scheduled = cast("ScheduledExecutor", self._ready())

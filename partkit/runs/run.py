@@ -23,6 +23,7 @@ from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.check import check_outputs, items_at_once, judged, make_reference, worse_of
 from partkit.runs.measure import measure_group
+from partkit.runs.record import record
 from partkit.runs.run_result import result_of
 from partkit.runs.run_warnings import warnings_of
 
@@ -101,4 +102,8 @@ def drive_loaded(
         warnings.append(f"items arrived at random, {options.rate_per_s:g} samples/s in the mean: see the latency only")
     notes = (*plan.model.notes, *itertools.chain(*(reply.notes for reply in loaded)))
     result = result_of(plan, group.job, loaded, check, measured, environment, warnings)
+    if options.records:
+        tell("Recording the timeline", 0, 0)
+        recorded = record(group)
+        result, notes = result.model_copy(update=recorded.fields), (*notes, recorded.told)
     return result.model_copy(update={"notes": notes})

@@ -17,10 +17,13 @@ from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
 
 if TYPE_CHECKING:
+    from partkit.data.plan import Plan
     from partkit.data.result import RunResult
 
 SECONDS, QUICK_SECONDS = 10.0, 1.0
 TIMEOUT_S = 600.0
+_KEPT_ITEMS = 40
+"""Items of a recorded run whose events stay in its result."""
 
 
 class Mode(StrEnum):
@@ -68,6 +71,14 @@ def run(
     outputs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the outputs of --inputs go.", writable=True)
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also record 200 items and write when each stage waited and computed, beside a simulation.",
+            writable=True,
+        ),
+    ] = None,
     result_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the result.", writable=True)
     ] = None,
@@ -104,6 +115,7 @@ def run(
         devices=None if devices is None else _devices(devices),
         sizes={label: size for label, size in (("batch", batch), ("seq", seq)) if size is not None},
         timeout_s=timeout,
+        records=trace is not None,
     )
     require_request(plan, plan.executor, options)
     if inputs is not None or outputs is not None:
@@ -114,6 +126,7 @@ def run(
             "--no-check": not check,
             "--mode": mode is not Mode.THROUGHPUT,
             "--rate": rate is not None,
+            "--trace": trace is not None,
             "--loop-graph" if loop_graph else "--no-loop-graph": loop_graph is not None,
         }
         refused_given = [name for name, given in refused.items() if given]
@@ -126,7 +139,22 @@ def run(
         found = run_plan(plan, options, progress=progress)
     if found is None:  # this process was a rank, and rank 0 reports the result
         return OK
+    if trace is not None:
+        found = _traced(plan, found, trace, output)
     return _told(_labelled_quick(found) if quick else found, result_path, output, after_run(plan, path, machine))
+
+
+def _traced(plan: Plan, result: RunResult, path: Path, output: Output) -> RunResult:
+    """Write the whole timeline beside a simulated one, and keep its beginning in the result."""
+    from partkit.data.writing import write_text_atomically
+    from partkit.planners.simulated_result import simulated_result
+    from partkit.reports.chrome_trace import chrome_trace
+    from partkit.runs.record import RECORDED_ITEMS
+
+    _, simulated = simulated_result(plan, num_items=RECORDED_ITEMS, num_traced=RECORDED_ITEMS)
+    write_text_atomically(path, chrome_trace({"measured": result.timeline, "simulated": simulated}))
+    output.note(f"wrote {path}, which ui.perfetto.dev opens")
+    return result.model_copy(update={"timeline": tuple(each for each in result.timeline if each.item < _KEPT_ITEMS)})
 
 
 def _told(result: RunResult, path: Path | None, output: Output, following: list[str]) -> int:

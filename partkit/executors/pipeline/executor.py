@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -123,12 +123,15 @@ class PipelineExecutor:
     def run(self, items: Sequence[int], *, keep: Container[int], one_at_a_time: bool) -> Trace:
         """Run the items that fall to this rank's places; see :class:`Executor`."""
 
+        def taken(some: Sequence[int], trace: Trace) -> None:
+            self._pass(some, lambda runner: runner.start(some, trace, keep=keep))
+
         def one_by_one(trace: Trace) -> None:
             for item in items:
-                self._pass([item], trace, keep)
+                taken([item], trace)
                 self._context.barrier()
 
-        return self._timed(one_by_one if one_at_a_time else lambda trace: self._pass(items, trace, keep))
+        return self._timed(one_by_one if one_at_a_time else lambda trace: taken(items, trace))
 
     def run_at_rate(self, items: Sequence[int], *, rate_per_s: float, seed: int) -> Trace:
         """Run items that arrive at random (Poisson) times, ``rate_per_s`` in the mean; entry is the arrival."""
@@ -137,9 +140,17 @@ class PipelineExecutor:
         after_s = dict(zip(items, arrivals, strict=True))
 
         def on_time(trace: Trace) -> None:
-            self._pass(items, trace, (), {item: trace.begin + offset for item, offset in after_s.items()})
+            due = {item: trace.begin + offset for item, offset in after_s.items()}
+            self._pass(items, lambda runner: runner.start(items, trace, keep=(), due=due))
 
         return self._timed(on_time)
+
+    def run_recorded(self, items: Sequence[int]) -> Trace:
+        """See :class:`RecordingExecutor`."""
+        trace = self._timed(lambda trace: self._pass(items, lambda runner: runner.start_recording(items, trace)))
+        for runner in self._runners:
+            trace.events += runner.recorded(trace.begin)
+        return trace
 
     def _timed(self, work: Callable[[Trace], None]) -> Trace:
         """A run that begins and ends with every device of every rank idle."""
@@ -269,17 +280,15 @@ class PipelineExecutor:
         devices = self._job.device_by_place
         return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
 
-    def _pass(
-        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None = None
-    ) -> None:
-        """Run items through every place of this rank, from the first receive to the last value sent."""
+    def _pass(self, items: Sequence[int], start: Callable[[StageRunner], None]) -> None:
+        """Run items through every place of this rank, each begun by ``start``, to the last value sent."""
         if self._job.device == "cpu" and len(self._runners) > 1:
-            self._pass_in_threads(items, trace, keep, due)
+            self._pass_in_threads(start)
             return
         assert self._wiring is not None
         self._wiring.in_one_thread(is_one=True)
         for runner in self._runners:
-            runner.start(items, trace, keep=keep, due=due)
+            start(runner)
         for runner in self._turns(items):
             runner.step()
         finish_in_turns(self._runners)
@@ -306,9 +315,7 @@ class PipelineExecutor:
             if place.index in runner_by_place:
                 yield runner_by_place[place.index]
 
-    def _pass_in_threads(
-        self, items: Sequence[int], trace: Trace, keep: Container[int], due: Mapping[int, float] | None
-    ) -> None:
+    def _pass_in_threads(self, start: Callable[[StageRunner], None]) -> None:
         def work(runner: StageRunner) -> None:
             with torch.inference_mode():
                 for _ in range(runner.num_turns):
@@ -316,7 +323,7 @@ class PipelineExecutor:
                 runner.finish()
 
         for runner in self._runners:
-            runner.start(items, trace, keep=keep, due=due)
+            start(runner)
         run_side_by_side([partial(work, runner) for runner in self._runners])
 
     def _num_devices(self) -> int:

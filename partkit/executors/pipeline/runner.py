@@ -19,9 +19,11 @@ from collections.abc import Container, Mapping, Sequence
 import torch
 
 from partkit.data.places import Place
+from partkit.data.timeline import Event
 from partkit.executors.pipeline.clocks import Clock, CpuClock, CudaClock
 from partkit.executors.pipeline.loop import StageLoop
 from partkit.executors.pipeline.outlets import Outlet, Sink, SinkOutlet, TraceOutlet
+from partkit.executors.pipeline.recorder import CpuRecorder, CudaRecorder, Recorder, events_of
 from partkit.executors.pipeline.slots import StageSlots
 from partkit.executors.pipeline.turns import TurnLedger
 from partkit.executors.protocol import Trace
@@ -50,6 +52,7 @@ class StageRunner:
         self.forms, self._compute = forms, compute
         self._senders, self._receivers = senders, receivers
         self._loop: StageLoop | None = None
+        self._recorder: Recorder | None = None
         self._sources: list[HostFeed | Receiver] = [*([feed] if forms.stage.model_inputs else []), *receivers.values()]
         self.slots = StageSlots(forms, feed, receivers, senders, num_slots=num_slots, compute=compute)
         self._clock: Clock = CpuClock() if compute is None else CudaClock(compute, num_slots=num_slots)
@@ -89,6 +92,19 @@ class StageRunner:
             own = self._loop.run(own, trace, keep=keep)
         self._begin(own, TraceOutlet(trace, keep, due))
         self.learn(len(own))
+
+    def start_recording(self, items: Sequence[int], trace: Trace) -> None:
+        """As :meth:`start`, item by item, noting when each turn waits and computes; :meth:`recorded` has it."""
+        own = [item for item in items if item % self.place.num_replicas == self.place.replica]
+        self._begin(own, TraceOutlet(trace, ()))
+        self._recorder = CpuRecorder() if self._compute is None else CudaRecorder(self._compute, len(own))
+        self.learn(len(own))
+
+    def recorded(self, origin: float) -> list[Event]:
+        """What a recorded run that has finished did when, in seconds since ``origin`` (``time.perf_counter()``)."""
+        assert self._recorder is not None, "nothing was recorded"
+        times, self._recorder = self._recorder.times(), None
+        return events_of(self.place, self._items, times, origin)
 
     def open(self, sink: Sink) -> None:
         """Begin a run over items without end, of which :meth:`learn` tells; outputs go to ``sink``."""
@@ -138,14 +154,20 @@ class StageRunner:
             self._await_arrival(item)
         for source in self._sources:
             source.wait(slot)
+        if self._recorder is not None:
+            self._recorder.mark()
         for sender in self._senders.values():
             sender.ready(slot)
+        if self._recorder is not None:
+            self._recorder.mark()
         if self.stage.model_inputs:
             self._outlet.entered(item)
         leaves = self.stage.leaves is not None and self._outlet.leaves_at_once
         if leaves and turn >= self.num_slots:
             self._clock.follow(turn - self.num_slots)
         self._clock.run(turn, lambda: self.slots.run(slot, item))
+        if self._recorder is not None:
+            self._recorder.mark()
         if leaves:
             self._clock.leave(turn, lambda: self._outlet.take(item, self.slots, slot))
         self._ledger.step()

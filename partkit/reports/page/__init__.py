@@ -13,6 +13,7 @@ from partkit.reports.page.html import Html, Section, element, section
 from partkit.reports.page.modules import modules_html
 from partkit.reports.page.sections import bounds_html, differences_html, environment_html, links_html, models_html
 from partkit.reports.page.stages import stages_html
+from partkit.reports.page.timeline import timelines_html
 from partkit.reports.page.verdict import title_of, verdict_html
 
 
@@ -23,6 +24,7 @@ def page_html(contents: Contents) -> str:
         executors_html(contents),
         runs_html(contents),
         stages_html(contents),
+        timelines_html(contents),
         models_html(contents),
         bounds_html(contents),
         modules_html(contents),

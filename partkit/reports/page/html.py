@@ -48,7 +48,7 @@ def element(tag: str, *children: Child, **attributes: str | float | bool | None)
         elif value is not None and value is not False:
             parts.append(f'{name}="{escape(line(str(value)))}"')
     start = f"<{' '.join(parts)}"
-    return Html(f"{start}/>" if tag in _VOID else f"{start}>{joined(*children)}</{tag}>")
+    return Html(f"{start}/>" if tag in _VOID and not children else f"{start}>{joined(*children)}</{tag}>")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def stages_html(contents: Contents) -> Section | None:
         return None
     note = (
         "Per item and device. Idle: the rest of the time from one item to the next. "
-        "Files say how long a stage computed and how long it was idle, not what it waited for."
+        "What a stage waited for is told of recorded runs, in the timeline."
     )
     return section("stages", "Stages: predicted and measured", element("p", note, class_="note"), *shown)
 
