@@ -5,6 +5,7 @@ built-in JSON adapter reads one (https://github.com/google-ai-edge/model-explore
 nodes, edges and overlays are those of ``graph_builder.py`` in src/server/package/src/model_explorer there.
 :func:`render_times` and :func:`render_bytes` write node data to be loaded beside that graph,
 ``{graph id: {"results": {node id: {"value"}}, "gradient"}}``, as ``node_data_builder.py`` defines them.
+Both were opened in its release 0.1.34.
 """
 
 from __future__ import annotations
