@@ -78,8 +78,7 @@ def test_a_file_of_no_known_kind_is_refused(partkit, tmp_path):
     told = partkit("show", "x.json")
     assert told.code == 2
     assert told.err == (
-        "partkit: x.json is not a partkit file: its kind is None; "
-        "the kinds are profile, cluster, plan, run, comparison, difference, doctor, calibration, advice\n"
+        f"partkit: x.json is not a partkit file: its kind is None; the kinds are {', '.join(DOCUMENT_BY_KIND)}\n"
     )
 
 
