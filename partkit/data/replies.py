@@ -89,6 +89,8 @@ class DeviceUse(Record):
     gpu_util_max: float | None = None
     throttled_by: tuple[str, ...] = ()
     """What held the GPU's clocks back, as NVML names it."""
+    gpu_util_over_time: tuple[float, ...] = ()
+    """Means of equal stretches of the run."""
     peak_bytes: int
 
 

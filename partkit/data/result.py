@@ -66,6 +66,8 @@ class RankUse(Record):
     gpu_util_max: Measured | None = None
     throttled_by: tuple[str, ...] = ()
     """What held the GPU's clocks back meanwhile, as NVML names it."""
+    gpu_util_over_time: tuple[Measured, ...] = ()
+    """Percent, means of at most 60 equal stretches of the measured window."""
     peak_bytes: int
     host_peak_bytes: int
     loaded_bytes: int = 0

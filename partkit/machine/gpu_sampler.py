@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 import statistics
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 _SAMPLE_S = 0.1
+_MOST_STRETCHES = 60
 _THROTTLES = {
     0x04: "software power cap",
     0x08: "hardware slowdown",
@@ -27,6 +30,8 @@ class GpuUse:
     util_mean: float
     util_max: float
     throttled_by: tuple[str, ...]
+    util_over_time: tuple[float, ...] = ()
+    """Means of equal stretches of the run, at most 60 of them."""
 
 
 class GpuSampler:
@@ -57,7 +62,7 @@ class GpuSampler:
             return None
         uses, reasons = zip(*self._samples, strict=True)
         held_by = throttle_names(functools.reduce(operator.or_, reasons))
-        return GpuUse(util_mean=statistics.fmean(uses), util_max=max(uses), throttled_by=held_by)
+        return GpuUse(statistics.fmean(uses), max(uses), held_by, means_of_stretches(uses, _MOST_STRETCHES))
 
     def _poll(self) -> None:
         import pynvml as nvml
@@ -68,6 +73,17 @@ class GpuSampler:
                 self._samples.append((use, int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))))
             except nvml.NVMLError:  # some machines let nobody ask
                 return
+
+
+def means_of_stretches(samples: Sequence[float], most: int) -> tuple[float, ...]:
+    """The samples as they are, or the means of ``most`` stretches of about as many samples each.
+
+    >>> means_of_stretches([1.0, 2.0, 3.0, 4.0, 5.0], 2)
+    (1.5, 4.0)
+    """
+    count = min(most, len(samples))
+    ends = [len(samples) * place // count for place in range(count + 1)]
+    return tuple(statistics.fmean(samples[begin:end]) for begin, end in itertools.pairwise(ends))
 
 
 def throttle_names(reasons: int) -> tuple[str, ...]:

@@ -180,6 +180,7 @@ class RunWork:
                     gpu_util_mean=seen.util_mean,
                     gpu_util_max=seen.util_max,
                     throttled_by=seen.throttled_by,
+                    gpu_util_over_time=seen.util_over_time,
                     peak_bytes=peak_bytes,
                 )
             )

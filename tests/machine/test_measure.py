@@ -1,6 +1,6 @@
 import pytest
 
-from partkit.machine.gpu_sampler import GpuSampler
+from partkit.machine.gpu_sampler import GpuSampler, means_of_stretches
 from partkit.runs.statistics import percentile
 from partkit.transport.probe import SIZES_BYTES, fit_link
 
@@ -15,6 +15,13 @@ def test_no_gpu_gives_no_figures_and_no_fuss(monkeypatch: pytest.MonkeyPatch) ->
     sampler = GpuSampler(0)
     sampler.start()
     assert sampler.stop() is None
+
+
+def test_gpu_use_over_time_is_that_of_equal_stretches() -> None:
+    assert means_of_stretches([10.0, 20.0], 60) == (10.0, 20.0)
+    found = means_of_stretches([float(value) for value in range(1000)], 60)
+    assert len(found) == 60
+    assert sum(found) / 60 == pytest.approx(499.5, rel=0.01)
 
 
 def test_a_link_is_fitted_to_latency_and_bandwidth() -> None:

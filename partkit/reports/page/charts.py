@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from partkit.reports.colours import STAGE_COLOURS
@@ -40,6 +41,22 @@ def segments(parts: Sequence[tuple[float, str]], most: float, label: str) -> Htm
             )
             start += value
     return _chart(shapes, label)
+
+
+def line_chart(values: Sequence[float], most: float, label: str) -> Html:
+    """Two or more values at equal distances, on a scale from 0 to ``most``."""
+    steps = [
+        element(
+            "line",
+            x1=percent(place / (len(values) - 1)),
+            x2=percent((place + 1) / (len(values) - 1)),
+            y1=f"{17 - 16 * min(before / most, 1.0):.3g}",
+            y2=f"{17 - 16 * min(after / most, 1.0):.3g}",
+            class_="course",
+        )
+        for place, (before, after) in enumerate(itertools.pairwise(values))
+    ]
+    return _chart(steps, label)
 
 
 def _chart(shapes: Sequence[Html], label: str) -> Html:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from partkit.data.result import Comparison, Row, RunResult
+from partkit.data.result import Comparison, RankUse, Row, RunResult
 from partkit.data.units import format_bytes, format_rate, format_seconds
-from partkit.reports.page.charts import bar
+from partkit.reports.page.charts import bar, line_chart
 from partkit.reports.page.contents import Contents
 from partkit.reports.page.html import (
     Child,
@@ -56,8 +56,27 @@ def use_html(contents: Contents) -> Section | None:
     if not rows:
         return None
     table = _table("Share of time", ("executor", "rank", "figure", "share", ""), rows)
+    over_time = [
+        _over_time(f"{result.executor}, {name}", rank)
+        for name, result in contents.runs
+        for rank in result.ranks
+        if len(rank.gpu_util_over_time) > 1
+    ]
+    later = _table("GPU use over the run", ("executor", "device", ""), over_time) if over_time else None
     note = "busy: the share of the measured time in which the rank computed; GPU: utilisation as NVML reports it."
-    return section("use", "Use of devices", element("p", note, class_="note"), table)
+    return section("use", "Use of devices", element("p", note, class_="note"), table, later)
+
+
+def _over_time(name: str, rank: RankUse) -> Html:
+    """A line from the run's beginning to its end, on a scale from 0 to 100%."""
+    uses = rank.gpu_util_over_time
+    told = f"{name}, {rank.device}: from {min(uses):.0f}% to {max(uses):.0f}%"
+    return element(
+        "tr",
+        element("th", name, scope="row"),
+        element("td", rank.device),
+        element("td", line_chart(uses, 100.0, told), class_="plot"),
+    )
 
 
 def _comparison(name: str, comparison: Comparison) -> Html:

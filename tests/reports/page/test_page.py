@@ -8,8 +8,10 @@ import pytest
 
 from partkit.data.cluster import Cluster
 from partkit.data.files import load_document
-from partkit.data.result import Comparison, Row
+from partkit.data.result import Comparison, Row, StageIdle
+from partkit.data.timeline import Event
 from partkit.reports.page import page_html
+from partkit.reports.page.timeline import timelines_html
 
 from .documents import COMPARISON, GOLDEN, HOSTILE, PLAN, PROFILE, RUN, contents, hostile, large, layered, whole
 from .reading import Reader
@@ -134,6 +136,29 @@ def test_bars_have_the_documents_figures_and_lengths() -> None:
     reasons = "".join(each.text for each in READ.find("ul", class_="reasons"))
     assert "fsdp invalid: outputs differ by 0.3, tolerance 0.0001" in reasons
     assert "deepspeed unsupported: deepspeed is not installed" in reasons
+
+
+def test_a_recorded_run_has_its_timeline_shares_and_use_over_time() -> None:
+    events = [
+        Event(stage=0, track="compute", item=0, begin_s=0.0, end_s=1.0),
+        Event(stage=1, track="idle", item=0, begin_s=0.0, end_s=1.0, cause="input"),
+        Event(stage=1, track="compute", item=0, begin_s=1.0, end_s=4.0),
+    ]
+    idle = [StageIdle(index=stage, busy=0.25, input=0.5, slot=0.25, send=0.0) for stage in (0, 1)]
+    ranks = [rank.model_copy(update={"gpu_util_over_time": (50.0, 100.0, 0.0)}) for rank in RUN.ranks]
+    run = RUN.model_copy(update={"timeline": tuple(events), "idle": tuple(idle), "ranks": tuple(ranks)})
+    page = Reader(page_html(contents(run)))
+    drawn = [each for each in page.find("rect") if each.attributes.get("class", "").startswith(("turn", "wait"))]
+    assert [(each.attributes["class"], each.attributes["x"], each.attributes["width"]) for each in drawn] == [
+        ("turn s0", "0%", "25%"),
+        ("wait input", "0%", "25%"),
+        ("turn s1", "25%", "75%"),
+    ]
+    assert "50.0%" in page.section("timeline")
+    lines = [each for each in page.find("line") if each.attributes.get("class") == "course"]
+    assert len(lines) == 2 * len(ranks)
+    assert "cuda:0: from 0% to 100%" in "".join(each.attributes["aria-label"] for each in page.find("svg", role="img"))
+    assert timelines_html(contents(RUN)) is None, "a run that was not recorded"
 
 
 def test_the_cuts_are_told_with_their_bytes_and_what_moving_them_would_do() -> None:
