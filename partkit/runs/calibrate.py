@@ -14,6 +14,7 @@ from partkit.data.progress import Progress, silent
 from partkit.errors import MachineError
 from partkit.machine.devices import resolve_device
 from partkit.machine.environment import cpu_name, describe_environment
+from partkit.machine.nvml import driver
 from partkit.models.capture import capture
 from partkit.models.sources import load_model, parse_model
 from partkit.profilers.analytic import Kernel, analytic_times, kernel_of
@@ -39,6 +40,9 @@ def calibrate(
     Raises :class:`MachineError` for a GPU without published figures, whose names it lists.
     """
     tell, kind = progress or silent, resolve_device(device)
+    if kind == "cuda":
+        for gpu in driver().gpus[:1]:
+            require_figures(kind, gpu.name)  # before two minutes of work
     candidates = [(gauge, kernel) for gauge in gauges_for(kind, _DTYPES[kind]) if (kernel := _timed(gauge, kind))]
     seconds: list[float | None] = []
     anchors: list[Profile] = []
@@ -71,12 +75,7 @@ def calibration_of(
 ) -> DeviceCalibration:
     """Points of what was timed, and how much longer the anchors, a dtype each, took than their operations alone."""
     name = anchors[0].device.name if kind == "cuda" else cpu_name()
-    nominal = short_name_of(kind, name)
-    if nominal is None:
-        raise MachineError(
-            f"no published figures are known of {name}, which a calibration corrects",
-            hint=f"they are known of {', '.join(NOMINAL)}",
-        )
+    nominal = require_figures(kind, name)
     device = nominal_device(nominal)
     points = tuple(
         CalibrationPoint(
@@ -106,6 +105,17 @@ def calibration_of(
             anchor.calibration.scale * sum(node.time_s for node in anchor.nodes) / alone_s
         )
     return found.model_copy(update={"in_model": in_model})
+
+
+def require_figures(kind: DeviceType, name: str) -> str:
+    """The short name of a device's published figures. Raises :class:`MachineError` where there are none."""
+    nominal = short_name_of(kind, name)
+    if nominal is None:
+        raise MachineError(
+            f"no published figures are known of {name}, which a calibration corrects",
+            hint=f"they are known of {', '.join(NOMINAL)}",
+        )
+    return nominal
 
 
 def _timed(gauge: Gauge, kind: DeviceType) -> Kernel | None:

@@ -27,7 +27,8 @@ def with_measured_speeds(
     times each stage on its own device. Raises :class:`MachineError` for GPUs that this machine has not.
     """
     base_s = _seconds(profile)
-    seconds: dict[Hashable, float] = {_kind_of_profile(profile): base_s} if not each else {}
+    is_anew = each and profile.device.type == "cuda"
+    seconds: dict[Hashable, float] = {} if is_anew else {_kind_of_profile(profile): base_s}
     devices: list[Device] = []
     for index, device in enumerate(cluster.devices):
         kind = (device.type, index) if each and device.type == "cuda" else _kind_of(cluster, index)

@@ -17,11 +17,14 @@ from safetensors.torch import save_file
 from typer.main import get_command
 
 from partkit.data.cluster import Cluster
+from partkit.data.device_calibration import DeviceCalibration
+from partkit.data.examination import Examination
 from partkit.data.profile import ProfiledDevice
 from partkit.data.result import Comparison, RunResult
 from partkit.planners import plan_as_asked
 from partkit.ranks import fork_client
-from partkit.runs import compare, item_files, machine_cluster, profile_model, run, tune
+from partkit.runs import calibrate, compare, item_files, machine_cluster, profile_model, run, tune
+from partkit.runs.doctor import examine
 from partkit_cli.help_text import split_examples
 from partkit_cli.main import app, main
 
@@ -52,7 +55,7 @@ BY_COMMAND = {
 EXAMPLES = [line for lines in BY_COMMAND.values() for line in lines]
 ORDER = (
     *("profile", "plan", "simulate", "run", "compare", "show", "diff", "validate"),
-    *("export", "import", "report", "advise", "cluster", "models", "help"),
+    *("export", "import", "report", "advise", "doctor", "cluster", "models", "help"),
 )
 """In which each finds the files that it names. Examples of a command that is not here are understood and not run."""
 
@@ -144,6 +147,10 @@ def nothing_measured(monkeypatch):
     monkeypatch.setattr(item_files, "run_file", lambda *_: measured)
     monkeypatch.setattr(tune, "plan_by_measuring", plan_by_measuring)
     monkeypatch.setattr(compare, "compare_executors", lambda *_, **named: sound)
+    healthy = Examination.load(GOLDEN / "doctor.v1.json").model_copy(update={"ok": True})
+    monkeypatch.setattr(examine, "examine_machine", lambda **_: (healthy, cluster))
+    timed = DeviceCalibration.load(GOLDEN / "calibration.v1.json")
+    monkeypatch.setattr(calibrate, "calibrate", lambda **_: timed)
     monkeypatch.setattr(fork_client, "prepare", lambda: None)
 
 
