@@ -19,7 +19,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed"
 	$(BIN)/python -m pytest -m timed || $(BIN)/python -m pytest -m timed
 
-# Of what needs no torch, by the tests that take no time: a figure within a minute. All of it: make coverage TESTS=tests COVERED=partkit
+# Of what needs no torch, by the quick tests. All of it: make coverage TESTS=tests COVERED=partkit
 TESTS ?= tests/data tests/reports tests/cli
 COVERED ?= partkit.data,partkit.reports,partkit_cli
 coverage: $(INSTALLED)

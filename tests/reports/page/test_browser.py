@@ -42,12 +42,13 @@ def browser():
 def real(tmp_path_factory) -> Path:
     """The report of a comparison of this machine's CPU, by the command that people type."""
     folder = tmp_path_factory.mktemp("real")
+    asked = ("compare", "bert-tiny", "--stages", "2", "--seq", "32", "--device", "cpu")
     short = ("--with", "single,pipeline,accelerate", "--rounds", "2", "--seconds", "0.1")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         with pytest.raises(SystemExit) as stop:
-            main(["compare", "bert-tiny", "--stages", "2", "--device", "cpu", *short, "--html", "report.html"])
+            main([*asked, *short, "--html", "report.html"])
     assert stop.value.code == 0
     return folder / "report.html"
 
