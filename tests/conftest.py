@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -9,6 +11,14 @@ settings.register_profile("searching", settings.get_profile("repeatable"), deran
 settings.load_profile("repeatable")
 """Every run tries the same examples: a failure is of the commit, and is there again when it is looked for. New ones:
 ``pytest --hypothesis-profile=searching``."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user's cache keeps, a calibration of this machine above all, changes no figure of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
