@@ -64,7 +64,7 @@ def test_an_executor_of_the_user_s_own_is_found_there_too(folder: Path) -> None:
 def test_python_m_does_not_look_there(folder: Path) -> None:
     paths = os.pathsep.join(path for path in sys.path if Path(path) != folder)
     told = subprocess.run(
-        [sys.executable, "-m", "partkit_cli", "models"],
+        [sys.executable, "-m", "partkit_cli", "models", "--quiet"],
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ import pytest
 
 from partkit.data.job import LinksJob, RunJob
 from partkit.data.orders import DescribeEnvironment
+from partkit.data.progress import Progress
 from partkit.data.result import Comparison, Row
 from partkit.errors import OutOfMemoryError, UsageError
 from partkit.ranks.group import RankGroup
@@ -151,11 +152,11 @@ def test_a_reference_that_does_not_fit_beside_the_executors_is_made_before_them(
 ) -> None:
     calls = []
 
-    def crowded(job: RunJob, folder: Path, **how: bool) -> Path:
+    def crowded(job: RunJob, folder: Path, *tell: Progress, **how: bool) -> Path:
         calls.append(num_rank_processes())
         if len(calls) == 1:
             raise OutOfMemoryError("CUDA out of memory")
-        return make_reference(job, folder, **how)
+        return make_reference(job, folder, *tell, **how)
 
     monkeypatch.setattr(compare, "make_reference", crowded)
     options = CompareOptions(executors=("single",), device="cpu", rounds=1, seconds_per_round=0.1, allow_code=True)
