@@ -24,11 +24,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _heeds_hangups() -> Iterator[None]:
-    """nohup makes its children ignore SIGHUP, and theirs do: the tests' own must heed it, however they were started."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _heeds_signals() -> Iterator[None]:
+    """nohup makes its children ignore SIGHUP, a shell those in its background SIGINT, and so do theirs: these tests must
+    heed them, however they were started."""
+    heeded = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in heeded.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
