@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _heeds_signals() -> Iterator[None]:
-    """nohup makes its children ignore SIGHUP, a shell those in its background SIGINT, and so do theirs: these tests must
-    heed them, however they were started."""
+    """nohup makes its children ignore SIGHUP, a shell those in its background SIGINT, and so do theirs: these tests
+    must heed them, however they were started."""
     heeded = {signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in heeded.items()}
     yield
