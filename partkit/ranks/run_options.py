@@ -12,6 +12,7 @@ from partkit.errors import MachineError, MismatchError, UsageError
 from partkit.executors import EXECUTORS, executor_info, require_executor
 from partkit.machine.devices import most_cuda_devices, num_cuda_devices, plainly_without_cuda, resolve_device
 from partkit.models.sources import require_consent
+from partkit.ranks.filling import require_filling
 
 P95_ITEMS = 20
 """Fewest items that a 95th percentile is given of without a warning."""
@@ -58,6 +59,7 @@ def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
     info = require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
+    require_filling(plan, executor)
     if options.rate_per_s is not None and not info.runs_stages:
         able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
         raise UsageError(f"items cannot arrive at a rate with {executor}", hint=f"use one of {able}, or leave it out")
