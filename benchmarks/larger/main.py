@@ -96,6 +96,33 @@ def planned_and_run(out: Path, name: str, model: list[str], *, limit_s: float, e
     )
 
 
+def huge_model(out: Path, times: float) -> list[str]:
+    """A Llama shape (that of Llama-2 70B, as many layers as needed) of ``times`` one GPU's whole memory in bfloat16."""
+    import torch
+
+    hidden, inner, vocabulary, heads, groups = 8192, 28672, 32000, 64, 8
+    layer = 2 * hidden * hidden * (1 + groups / heads) + 3 * hidden * inner
+    wanted = times * torch.cuda.get_device_properties(0).total_memory / 2
+    layers = -int(-(wanted - 2 * vocabulary * hidden) // layer)
+    config = {
+        "model_type": "llama",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": groups,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": False,
+    }
+    folder = out / "huge-llama"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    print(f"huge: {layers} layers, {2e-9 * (layers * layer + 2 * vocabulary * hidden):.1f} GB of weights")
+    return [f"hf:{folder}", "--dtype", "bfloat16"]
+
+
 def windows_against_whole(out: Path, name: str, model: list[str], share: float, *, limit_s: float) -> None:
     """Stage times by a whole profile and by one measured in windows, for the same cut."""
     from partkit.data.plan import Plan
@@ -128,12 +155,27 @@ def windows_against_whole(out: Path, name: str, model: list[str], share: float, 
     )
 
 
+def compared_side_by_side(out: Path, plan: str, chosen: str) -> None:
+    """One ``compare`` of these executors: a line a row."""
+    name = f"compare-{chosen.replace(',', '-')}"
+    compared = partkit(out, name, "compare", plan, "--quick", "--with", chosen, limit_s=200)
+    for row in compared.get("rows", ()):
+        print(row["executor"], row["status"], row["samples_per_s"], row["max_abs_diff"], row["reason"], flush=True)
+    print(compared.get("verdict", {}).get("text"), compared.get("message", ""), compared["seconds"], flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", default="peaks,windows,tight,huge")
     parser.add_argument("--devices", default="", help="0,0: both stages on one GPU")
-    parser.add_argument("--huge-layers", type=int, default=0, help="layers of the Llama that exceeds one GPU")
+    parser.add_argument(
+        "--executors",
+        default="pipeline,split,fsdp,tp,accelerate,single",
+        help="of the tight step; / begins a new compare",
+    )
+    parser.add_argument("--times", type=float, default=1.1, help="one GPU's memory is the huge model's weights")
+    parser.add_argument("--models", default="bert,vit-large,llama-1b,t5-base", help="presets of the windows step")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     steps = given.steps.split(",")
@@ -147,20 +189,20 @@ def main() -> None:
         }.items():
             planned_and_run(given.out, name, model, limit_s=120, extra=[], devices=given.devices)
     if "windows" in steps:
-        for name, model in {"bert": ["bert"], "bert-large": ["bert-large"], "t5-small": ["t5-small"]}.items():
-            windows_against_whole(given.out, f"{name}-win", model, 0.36, limit_s=120)
+        for name in given.models.split(","):
+            windows_against_whole(given.out, f"{name}-win", [name], 0.36, limit_s=120)
     llama = ["llama-7b", "--dtype", "bfloat16"]
     if "small-budget" in steps:
         planned_and_run(given.out, "llama-7b-5GB", llama, limit_s=200, extra=["--memory", "5GB"], devices=given.devices)
+    if "huge" in steps:
+        model = huge_model(given.out, given.times)
+        planned_and_run(given.out, "huge", model, limit_s=290, extra=[], devices="")
     if "tight" in steps:
         with tenants(2, 9_000_000_000):
             planned_and_run(given.out, "llama-7b-9GB-free", llama, limit_s=240, extra=[], devices="")
             path = str(given.out / "llama-7b-9GB-free.plan.json")
-            chosen = "pipeline,split,fsdp,tp,accelerate,single"
-            compared = partkit(given.out, "llama-7b-compare", "compare", path, "--quick", "--with", chosen, limit_s=400)
-            for row in compared.get("rows", ()):
-                print(row["executor"], row["status"], row["samples_per_s"], row["max_abs_diff"], row["reason"])
-            print(compared.get("verdict", {}).get("text"), compared.get("message", ""), compared["seconds"])
+            for chosen in given.executors.split("/"):
+                compared_side_by_side(given.out, path, chosen)
 
 
 if __name__ == "__main__":
