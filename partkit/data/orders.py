@@ -2,6 +2,7 @@
 
 group of a RunJob        Load . WriteReference | CheckOutputs . TimeStages . RunItems ...
                          Load . OpenStream . ServeStream                     a program's own items
+                         Load . WriteText ...                                of a plan that writes text
 group of a ProfileJob    TimeGauges | CaptureModel . ProfileModel
 group of a LinksJob      MeasureLinks | ExamineDevice . ExamineLinks ...
 any                      DescribeEnvironment, and at the end Stop
@@ -16,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from partkit.data.document import Record
 from partkit.data.examination import LinkPath
 from partkit.data.gauges import Gauge
+from partkit.data.generate import Prompt, Sampling
 from partkit.data.replies import (
     DeviceExamined,
     Done,
@@ -29,6 +31,7 @@ from partkit.data.replies import (
     Profiled,
     ReferenceWritten,
     StageSeconds,
+    TextWritten,
 )
 
 ReplyT = TypeVar("ReplyT", bound=Record)
@@ -107,6 +110,18 @@ class ServeStream(Order[Done]):
     order: Literal["stream"] = "stream"
 
 
+class WriteText(Order[TextWritten]):
+    """Continue prompts; the first rank answers with what was written."""
+
+    order: Literal["write"] = "write"
+    prompts: tuple[Prompt, ...]
+    sampling: Sampling = Sampling()
+    stops: tuple[int, ...] = ()
+    """Tokens that end a sequence."""
+    stream: str = ""
+    """A new file that tells of tokens as they come, each as two int32: sequence, token; none: empty."""
+
+
 class CaptureModel(Order[Done]):
     """Capture the model that is to be profiled; the device is not touched yet."""
 
@@ -161,9 +176,10 @@ class Stop(Order[Done]):
 
 
 RunOrder = Load | WriteReference | CheckOutputs | TimeStages | RunItems | OpenStream | ServeStream
+WriteOrder = Load | WriteText
 ProfileOrder = CaptureModel | ProfileModel | TimeGauges
 LinksOrder = MeasureLinks | ExamineDevice | ExamineLinks
-AnyOrder = RunOrder | ProfileOrder | LinksOrder | DescribeEnvironment | Stop
+AnyOrder = RunOrder | WriteText | ProfileOrder | LinksOrder | DescribeEnvironment | Stop
 
 _ORDERS: TypeAdapter[AnyOrder] = TypeAdapter(Annotated[AnyOrder, Field(discriminator="order")])
 

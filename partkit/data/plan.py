@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from partkit.data.cluster import Cluster
 from partkit.data.document import Document, Measured, Record
+from partkit.data.generate import Generate
 from partkit.data.model import ModelSpec
 from partkit.data.quantities import Seconds
 
@@ -158,6 +159,8 @@ class Plan(Document):
     """Items that are put together into one batch at the pipeline's entry."""
     max_delay_s: Seconds = 0.0
     """Longest that an item waits for others to fill its microbatch; 0: it waits for none."""
+    generate: Generate | None = None
+    """How the stages write text; None: they take whole items."""
     objective: Literal["throughput", "latency", "memory"] = "throughput"
     prediction: Prediction = Prediction()
     bound: Bound = Bound()

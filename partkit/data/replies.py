@@ -7,6 +7,7 @@ from typing import Any
 from partkit.data.document import Record
 from partkit.data.examination import ExaminedDevice
 from partkit.data.gauges import Gauge
+from partkit.data.generate import Written
 from partkit.data.timeline import Event
 
 ItemTimes = tuple[tuple[int, float], ...]
@@ -78,6 +79,15 @@ class StageSeconds(Record):
     """Seconds of one item's computation, measured now, for each place that the rank hosts."""
 
     seconds_by_place: dict[int, float]
+
+
+class TextWritten(Record):
+    """The prompts were continued."""
+
+    written: tuple[Written, ...] = ()
+    """In the prompts' order, of the rank of the first stage; empty on the others."""
+    seconds: float
+    uses: tuple[DeviceUse, ...] = ()
 
 
 class DeviceUse(Record):
@@ -187,6 +197,7 @@ Reply = (
     | ReferenceWritten
     | OutputsChecked
     | StageSeconds
+    | TextWritten
     | ItemsRun
     | Profiled
     | GaugesTimed

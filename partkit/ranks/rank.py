@@ -28,6 +28,7 @@ from partkit.ranks.mailbox import serve
 from partkit.ranks.profile_work import ProfileWork
 from partkit.ranks.pulse import Heart, pulse_path
 from partkit.ranks.run_work import RunWork
+from partkit.ranks.write_work import WriteWork
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _CONNECTIONS = "32"
@@ -119,6 +120,8 @@ def _work_of(job: Job, rank: int, device: torch.device, control: dist.ProcessGro
             return LinksWork(rank, job.devices, device, control)
         case ProfileJob():
             return ProfileWork(job, device)
+        case RunJob() if job.plan.generate is not None:
+            return WriteWork(RankContext(job, rank, job.num_ranks, device, control))
         case RunJob():
             own = job.devices_of(rank) if job.device_by_place or device_index is None else (device_index,)
             return RunWork(RankContext(job, rank, job.num_ranks, device, control), own)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from partkit.data.generate import shape_of
 from partkit.data.model import ModelSpec
 from partkit.errors import UsageError
 from partkit.models.sources.base import (
@@ -94,7 +95,12 @@ def load_model(spec: ModelSpec, *, allow_code: bool = True) -> LoadedModel:
             f"{spec.source} is a bare graph: it can be planned and simulated, not run", hint="name a model instead"
         )
     require_consent(spec, allow_code=allow_code)
-    return _source(spec).load(spec)
+    if shape_of(spec) is None:
+        return _source(spec).load(spec)
+    from partkit.models.sources.decoder import as_step, plain_spec
+
+    plain = plain_spec(spec)
+    return as_step(_source(plain).load(plain), spec)
 
 
 def require_consent(spec: ModelSpec, *, allow_code: bool) -> None:
