@@ -6,11 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from partkit.data.generate import Sampling
     from partkit.errors import PartkitError
     from partkit.models.sources import parse_model
     from partkit.planners import PlanRequest, make_plan, plan_as_asked
     from partkit.ranks.run_options import RunOptions
     from partkit.runs.compare import CompareOptions, compare_executors
+    from partkit.runs.generate import Generator, open_generator
     from partkit.runs.machine_cluster import machine_cluster
     from partkit.runs.open_pipeline import Pipeline, open_pipeline
     from partkit.runs.profile_model import profile_model
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompareOptions",
+    "Generator",
     "PartkitError",
     "Pipeline",
     "PlanRequest",
     "RunOptions",
+    "Sampling",
     "compare_executors",
     "machine_cluster",
     "make_plan",
+    "open_generator",
     "open_pipeline",
     "parse_model",
     "plan_as_asked",
@@ -34,13 +39,16 @@ __all__ = [
 
 _HOMES = {
     "CompareOptions": "partkit.runs.compare",
+    "Generator": "partkit.runs.generate",
     "PartkitError": "partkit.errors",
     "Pipeline": "partkit.runs.open_pipeline",
     "PlanRequest": "partkit.planners",
     "RunOptions": "partkit.ranks.run_options",
+    "Sampling": "partkit.data.generate",
     "compare_executors": "partkit.runs.compare",
     "machine_cluster": "partkit.runs.machine_cluster",
     "make_plan": "partkit.planners",
+    "open_generator": "partkit.runs.generate",
     "open_pipeline": "partkit.runs.open_pipeline",
     "parse_model": "partkit.models.sources",
     "plan_as_asked": "partkit.planners",

@@ -18,6 +18,7 @@ from partkit_cli.commands.compare import compare
 from partkit_cli.commands.diff import diff
 from partkit_cli.commands.doctor import doctor
 from partkit_cli.commands.export import export
+from partkit_cli.commands.generate import generate
 from partkit_cli.commands.help import help_
 from partkit_cli.commands.import_ import import_
 from partkit_cli.commands.models import models
@@ -83,7 +84,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 COMMANDS = (
-    *(profile, plan, simulate, run, compare),
+    *(profile, plan, simulate, run, compare, generate),
     *(report, show, diff, validate, export, import_),
     *(advise, doctor, cluster, models, help_),
 )

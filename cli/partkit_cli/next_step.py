@@ -49,7 +49,9 @@ def plan_of(profile: Profile, path: Path | str) -> list[str]:
 
 
 def after_plan(plan: Plan, path: Path | str, machine: MachineOptions | None = None) -> list[str]:
-    """Run the plan where this machine can, else look at its cuts."""
+    """Run the plan where this machine can, or write with it, else look at its cuts."""
+    if plan.generate is not None:
+        return ["generate", str(path), "--tokens", "1,2,3", "--max-new-tokens", "8", *_consent(plan)]
     return run_of(plan, path, machine) or ["show", str(path)]
 
 

@@ -45,6 +45,11 @@ class Output:
         if not self.as_json:
             self._print(f"{lines(text)}\n")
 
+    def piece(self, text: str) -> None:
+        """Print part of a line for people on stdout, as it comes; with ``--json``, nothing."""
+        if not self.as_json:
+            self._print(lines(text))
+
     def document(self, document: Document) -> None:
         """Print a document on stdout: its JSON with ``--json``, else its view for people."""
         if self.as_json:

@@ -18,6 +18,7 @@ from partkit_cli.pins_and_caps import ALL
 
 if TYPE_CHECKING:
     from partkit.data.cluster import Cluster
+    from partkit.data.generate import Generate
     from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
     from partkit.data.profile import Profile
@@ -40,8 +41,11 @@ def profile_of(
     *,
     analytic: str | None = None,
     refresh: bool = False,
+    generate: Generate | None = None,
 ) -> Profile:
     """The profile in a file, or of the model that ``model`` names, measured here or computed for ``analytic``.
+
+    With ``generate`` it is of a step that takes one token of each of a lane's sequences.
 
     Raises :class:`UsageError` for options that a profile's file has fixed, and what profiling raises.
     """
@@ -58,6 +62,10 @@ def profile_of(
         refuse(options, model, "profile")
         return Profile.load(model)
     spec = options.spec(model)
+    if generate is not None:
+        from partkit.data.generate import with_shape
+
+        spec = with_shape(spec, generate.step(1))
     if analytic is None:
         from partkit.ranks.fork_client import prepare
 
@@ -122,6 +130,13 @@ def with_provenance(plan: Plan) -> Plan:
 
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
+
+
+def writing_plan(plan: Plan, generate: Generate) -> Plan:
+    """The plan of a step as one that writes text, with what it should reach."""
+    from partkit.planners.generation import predicted
+
+    return plan.model_copy(update={"generate": predicted(plan, generate)})
 
 
 def default_path(plan: Plan, num_stages: int | None = None) -> Path:

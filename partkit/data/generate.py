@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from partkit.data.document import Record
+from partkit.data.document import Measured, Record
 from partkit.data.model import ModelSpec
+
+TOLD = struct.Struct("<ii")
+"""A token as ranks tell of it while they write: its sequence's number, the token."""
 
 GENERATE_OPTION = "generate."
 """Prefix of the options that make a step of a decoder."""
@@ -25,7 +29,11 @@ class Generate(Record):
     chunk: int = Field(default=32, ge=2)
     """Tokens of a prompt that a step takes."""
     mix: tuple[int, int] = (128, 128)
-    """Prompt and new tokens of the sequence that the plan was balanced for."""
+    """Prompt and new tokens of a usual sequence."""
+    tokens_per_s: Measured = 0.0
+    """New tokens that all sequences together should give, once their prompts are read."""
+    token_s: Measured = 0.0
+    """Seconds that one sequence should take from token to token."""
 
     @model_validator(mode="after")
     def _lanes_are_equal(self) -> Generate:

@@ -76,6 +76,10 @@ EXECUTORS = {
     ),
 }
 
+WRITES = "generate"
+"""How a plan that writes text is run; no executor of whole items, and so not in the table."""
+_WRITES = ExecutorInfo("partkit.executors.generation.executor:GenerationExecutor", runs_stages=True)
+
 
 def executor_info(name: str) -> ExecutorInfo:
     """What is known of an executor; ``name`` is one of :data:`EXECUTORS` or ``module:class`` of the user's own.
@@ -84,6 +88,8 @@ def executor_info(name: str) -> ExecutorInfo:
     """
     if name in EXECUTORS:
         return EXECUTORS[name]
+    if name == WRITES:
+        return _WRITES
     if ":" not in name:
         raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
     return ExecutorInfo(name)
@@ -95,7 +101,7 @@ def require_executor(name: str, *, allow_code: bool = False) -> ExecutorInfo:
     Raises :class:`UsageError` for one that is unknown or not allowed.
     """
     info = executor_info(name)
-    if name not in EXECUTORS and not allow_code:
+    if name not in EXECUTORS and name != WRITES and not allow_code:
         raise UsageError(f"the executor {name} is Python code outside partkit", hint="allow it with --allow-code")
     return info
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import struct
 import time
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import torch
 
+from partkit.data.generate import TOLD
 from partkit.data.orders import Load, WriteOrder, WriteText
 from partkit.data.progress import ProgressFile
 from partkit.data.replies import DeviceUse, Loaded, Reply, TextWritten
@@ -18,8 +18,6 @@ from partkit.executors.protocol import RankContext
 from partkit.machine.environment import host_peak_bytes
 from partkit.ranks.own_folder import require_new_file
 from partkit.stages.load_tensors import LOADS
-
-_TOLD = struct.Struct("<ii")
 
 
 class WriteWork:
@@ -84,4 +82,4 @@ class WriteWork:
 
 
 def _teller(file: BinaryIO) -> Any:
-    return lambda sequence, token: file.write(_TOLD.pack(sequence, token))
+    return lambda sequence, token: file.write(TOLD.pack(sequence, token))

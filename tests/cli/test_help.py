@@ -21,6 +21,7 @@ COMMANDS = (
     "plan",
     "run",
     "compare",
+    "generate",
     "report",
     "show",
     "diff",
@@ -63,7 +64,7 @@ def test_help_explains_a_command_as_its_help_option_does(partkit):
 def test_options_are_listed_in_groups_with_their_choices(partkit):
     text = partkit("plan", "--help").out
     headings = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert headings == ["Arguments:", "Options:", "Model:", "Planning:", "Machine:", "Terminal:"]
+    assert headings == ["Arguments:", "Options:", "Model:", "Planning:", "Machine:", "Generation:", "Terminal:"]
     assert f"--planner {'|'.join(PLANNERS)} " in text.replace("\n", " ")
     assert f"--dtype {'|'.join(DTYPES)} " in text.replace("\n", " ")
     assert f"--format {'|'.join((*RENDERERS, *GRAPH_FORMS))} " in re.sub(

@@ -9,6 +9,7 @@ import typer
 
 from partkit.errors import UsageError
 from partkit_cli.completion import model_names
+from partkit_cli.generate_options import GenerateOptions
 from partkit_cli.next_step import after_plan
 from partkit_cli.options import ANALYTIC, MachineOptions, ModelOptions, PlanOptions
 from partkit_cli.output import Output
@@ -29,6 +30,7 @@ def plan(
     planning: PlanOptions,
     machine: MachineOptions,
     output: Output,
+    writing: GenerateOptions,
     pareto: Annotated[
         bool, typer.Option("--pareto", help="List plans from best throughput to best latency; -o names a folder.")
     ] = False,
@@ -53,10 +55,11 @@ def plan(
       partkit plan net.profile.json --stages 8 --cluster cluster.json -o plans/mine.json
       partkit plan bert --stages 2 --measure
       partkit plan bert --cluster 8x-nvlink --pareto
+      partkit plan llama-tiny --generate --max-length 64 --stages 2
     """
     from partkit.data.writing import require_folder, require_place
     from partkit_cli.checks import PLANS, require_memory_of_use, require_plannable
-    from partkit_cli.planning import is_file, plan_for, profile_of, write_plan
+    from partkit_cli.planning import is_file, plan_for, profile_of, write_plan, writing_plan
 
     if pareto and measure:
         raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
@@ -64,7 +67,8 @@ def plan(
         (require_folder if pareto else require_place)(path)
     require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
     require_memory_of_use(machine, file=model if is_file(model) else None, analytic=analytic)
-    profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh)
+    generate = writing.checked(planning, building, file=is_file(model), other=pareto or measure)
+    profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh, generate=generate)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)
         return
@@ -72,6 +76,8 @@ def plan(
         made = _measured_plan(profile, planning, machine, output, typed=profile.model.source == model)
     else:
         made = plan_for(profile, planning, machine, output)
+    if generate is not None:
+        made = writing_plan(made, generate)
     output.document(made)
     written = write_plan(made, path, output, num_stages=planning.num_stages)
     output.next_step(after_plan(made, written, MachineOptions(memory=machine.memory)))

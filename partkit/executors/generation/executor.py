@@ -39,7 +39,7 @@ from partkit.executors.generation.widths import cut_like
 from partkit.executors.protocol import RankContext
 from partkit.machine.clock import settle
 from partkit.models.capture import capture
-from partkit.models.decoding.step import cache_length
+from partkit.models.decoding.state import cache_length
 from partkit.models.of_job import capture_job_model, load_job_model, tensor_reader
 from partkit.models.sources import load_model
 from partkit.models.sources.decoder import plain_spec
@@ -71,7 +71,6 @@ class GenerationExecutor:
         self._places = places(plan, context.job.host_by_place)
         self._length = cache_length(self._generate.max_length)
         self._stream = torch.cuda.Stream(context.device) if context.device.type == "cuda" else None
-        self._ahead = _AHEAD if self._stream is not None else 0
         self._num_turns = 0
 
     def load(self) -> None:
@@ -81,9 +80,7 @@ class GenerationExecutor:
             torch.cuda.set_stream(self._stream)
         narrow = load_job_model(job)
         captures = {1: capture_job_model(job, narrow)}
-        wide = load_model(
-            with_shape(plain_spec(job.model), generate.step(generate.chunk)), allow_code=job.allow_code
-        )
+        wide = load_model(with_shape(plain_spec(job.model), generate.step(generate.chunk)), allow_code=job.allow_code)
         captures[generate.chunk] = capture(wide)
         stages = {
             1: cut_plan(captures[1], self._plan),
@@ -96,17 +93,22 @@ class GenerationExecutor:
         with torch.inference_mode():
             self._steps = StageSteps(generate, own, captures, tensor_reader(narrow, captures[1]), self._context.device)
         self._connect()
-        pinned = self._stream is not None
+        self.be_ahead(_AHEAD if self._stream is not None else 0)
+        self._computed = [None if self._stream is None else torch.cuda.Event() for _ in range(generate.lanes)]
+
+    def be_ahead(self, ahead: int) -> None:
+        """Make this many turns of a lane before the tokens of the first are known here; all ranks call it alike."""
+        generate, pinned = self._generate, self._stream is not None
         size = block_size(generate.rows, generate.chunk)
+        self._ahead = ahead
         self._blocks = [
-            [torch.zeros(size, dtype=torch.int64, pin_memory=pinned) for _ in range(self._ahead + 2)]
+            [torch.zeros(size, dtype=torch.int64, pin_memory=pinned) for _ in range(ahead + 2)]
             for _ in range(generate.lanes)
         ]
         self._known = [
-            [torch.zeros(generate.rows, dtype=torch.int64, pin_memory=pinned) for _ in range(self._ahead + 2)]
+            [torch.zeros(generate.rows, dtype=torch.int64, pin_memory=pinned) for _ in range(ahead + 2)]
             for _ in range(generate.lanes)
         ]
-        self._computed = [torch.cuda.Event() if pinned else None for _ in range(generate.lanes)]
 
     def write(
         self, prompts: Sequence[Prompt], sampling: Sampling, stops: frozenset[int], tell: Tell | None
@@ -123,8 +125,7 @@ class GenerationExecutor:
             if self._stage_of(self._context.rank) != 0:
                 self._follow()
                 return []
-            written = self._lead(prompts, stops, tell)
-        return written
+            return self._lead(prompts, stops, tell)
 
     def turns(self) -> dict[int, int]:
         """Turns that this rank's stage has taken; another thread may ask at any time."""
@@ -259,6 +260,4 @@ class GenerationExecutor:
 
 
 def _written(writing: Writing, times: Sequence[float]) -> Written:
-    return Written(
-        tokens=tuple(writing.tokens), finish=writing.finish, first_token_s=times[0], last_token_s=times[-1]
-    )
+    return Written(tokens=tuple(writing.tokens), finish=writing.finish, first_token_s=times[0], last_token_s=times[-1])

@@ -17,7 +17,7 @@ from partkit.executors.generation.message import block_size, fields_of
 from partkit.machine.cuda_graph import capture_graph
 from partkit.models.capture import Capture
 from partkit.models.decoding.choice import draw, greedy
-from partkit.models.decoding.step import CACHE
+from partkit.models.decoding.state import CACHE
 from partkit.stages.cut import StageGraph
 from partkit.stages.load_tensors import load_tensors
 from partkit.stages.materialise import materialise
@@ -39,7 +39,9 @@ class StageSteps:
         device: torch.device,
     ) -> None:
         self._generate, self.stages, self._device = generate, stages, device
-        kept = load_tensors([name for width in stages for name in _tensors(stages[width], captures[width])], read, device)
+        kept = load_tensors(
+            [name for width in stages for name in _tensors(stages[width], captures[width])], read, device
+        )
 
         def read_for(lane: int) -> Callable[[str], torch.Tensor]:
             rows = slice(lane * generate.rows, (lane + 1) * generate.rows)

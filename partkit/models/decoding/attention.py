@@ -15,7 +15,7 @@ NAME = "partkit"
 
 
 def attend(
-    module: torch.nn.Module,
+    _module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

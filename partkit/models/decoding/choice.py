@@ -53,7 +53,8 @@ def gumbel(
     state = _mixed(_mixed(_mixed(seeds) + sequences) + positions)
     bits = _mixed(state[:, None] + vocabulary * _GOLDEN)
     uniform = (((bits >> (64 - _BITS)) & (2**_BITS - 1)).to(torch.float32) + 0.5) / 2**_BITS
-    return -torch.log(-torch.log(uniform))
+    noise: torch.Tensor = -torch.log(-torch.log(uniform))
+    return noise
 
 
 def _mixed(value: torch.Tensor) -> torch.Tensor:
@@ -66,4 +67,5 @@ def _mixed(value: torch.Tensor) -> torch.Tensor:
 
 def _shifted(value: torch.Tensor, count: int) -> torch.Tensor:
     """A logical shift to the right."""
-    return (value >> count) & (2 ** (64 - count) - 1)
+    shifted: torch.Tensor = (value >> count) & (2 ** (64 - count) - 1)
+    return shifted

@@ -13,6 +13,12 @@ from __future__ import annotations
 
 import torch
 
+CACHE = "cache."
+"""How the names of tensors begin that are state."""
+
+_ALIGNED = 16
+"""Elements that rows of an attention mask are aligned to, as its fast kernels demand."""
+
 _LIBRARY = torch.library.Library("partkit", "FRAGMENT")
 _LIBRARY.define("extend(Tensor cache, Tensor new, Tensor positions) -> Tensor")
 
@@ -33,3 +39,12 @@ torch.library.register_fake("partkit::extend", _extended, lib=_LIBRARY)
 
 extend = torch.ops.partkit.extend.default
 """Write ``new`` at ``positions`` of the first rows of ``cache`` and give those rows, whole."""
+
+
+def cache_length(max_length: int) -> int:
+    """Positions of a cache for sequences of ``max_length`` tokens: one more, for what fills chunks, and aligned.
+
+    >>> cache_length(15), cache_length(16)
+    (16, 32)
+    """
+    return -(-(max_length + 1) // _ALIGNED) * _ALIGNED

@@ -1,16 +1,17 @@
 """A decoder's step as a module without a past of its own: tokens and where they stand in, logits out.
 
-    tokens     [R, T]   R sequences, T tokens each: 1 to go on, a chunk of a prompt to begin with
-    positions  [R, T]   each token's place in its sequence; what is only there to fill a chunk stands at the cache's end,
-                        where no token looks
-    last       [R]      which of the T tokens the next one follows
-    logits     [R, V]   of the next token of each row, in float32
+tokens     [R, T]   R sequences, T tokens each: 1 to go on, a chunk of a prompt to begin with
+positions  [R, T]   each token's place in its sequence; what is only there to fill a chunk stands at the cache's end,
+                    where no token looks
+last       [R]      which of the T tokens the next one follows
+logits     [R, V]   of the next token of each row, in float32
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,24 +20,9 @@ from transformers.cache_utils import Cache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from partkit.models.decoding.attention import NAME, attend
-from partkit.models.decoding.state import extend
+from partkit.models.decoding.state import cache_length, extend
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
-
-CACHE = "cache."
-"""How the names of tensors begin that are state."""
-
-_ALIGNED = 16
-"""Elements that rows of an attention mask are aligned to, as its fast kernels demand."""
-
-
-def cache_length(max_length: int) -> int:
-    """Positions of a cache for sequences of ``max_length`` tokens: one more, for what fills chunks, and aligned.
-
-    >>> cache_length(15), cache_length(16)
-    (16, 32)
-    """
-    return -(-(max_length + 1) // _ALIGNED) * _ALIGNED
 
 
 class DecodeStep(nn.Module):
@@ -50,7 +36,9 @@ class DecodeStep(nn.Module):
         self._head = [vocabulary_head]  # in a list: it is the model's already
         for layer, (keys, values) in sorted(_shapes(model).items()):
             for name, like in (("keys", keys), ("values", values)):
-                blank = torch.empty((sequences, like.shape[1], self.length, like.shape[3]), dtype=like.dtype, device="meta")
+                blank = torch.empty(
+                    (sequences, like.shape[1], self.length, like.shape[3]), dtype=like.dtype, device="meta"
+                )
                 self.cache.register_parameter(f"{name}_{layer}", nn.Parameter(blank, requires_grad=False))
 
     def forward(self, tokens: torch.Tensor, positions: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
@@ -66,11 +54,12 @@ class DecodeStep(nn.Module):
             )
         finally:
             hook.remove()
-        return outputs.logits.float()
+        logits: torch.Tensor = outputs.logits.float()
+        return logits
 
     def _masks(self, positions: torch.Tensor) -> Any:
         """Where each token may look: at its own row, up to itself, and no further back than its layer's window."""
-        config = self.model.config.get_text_config()
+        config = cast("Any", self.model).config.get_text_config()
         keys = torch.arange(self.length, device=positions.device)
         seen = keys <= positions[:, None, :, None]
         window = getattr(config, "sliding_window", None)
@@ -84,7 +73,7 @@ class DecodeStep(nn.Module):
         return near
 
 
-class _StateCache(Cache):
+class _StateCache(Cache):  # type: ignore[misc]  # transformers has no types here
     """What attention calls with new keys and values: it writes them at this step's positions and gives all."""
 
     def __init__(self, tensors: nn.Module, positions: torch.Tensor) -> None:
@@ -137,7 +126,5 @@ def _shapes(model: nn.Module) -> Mapping[int, tuple[torch.Tensor, torch.Tensor]]
 
 def _takes_masks_by_kind(model: nn.Module) -> bool:
     """Whether the decoder takes a mask for each kind of layer, as those that mix kinds do."""
-    import inspect
-
-    decoder = getattr(model, model.base_model_prefix)
+    decoder = getattr(model, cast("Any", model).base_model_prefix)
     return "causal_mask_mapping" in inspect.getsource(type(decoder).forward)

@@ -1,9 +1,9 @@
 """A decoder as a step over its cache, of a spec whose options say that it is to write text.
 
-    generate.max_length   most tokens of a sequence, prompt and new ones
-    generate.sequences    sequences whose keys and values the cache holds
-    generate.rows         sequences that a step takes: those of one lane
-    generate.tokens       tokens that it takes of each: 1, or as many as a chunk of a prompt has
+generate.max_length   most tokens of a sequence, prompt and new ones
+generate.sequences    sequences whose keys and values the cache holds
+generate.rows         sequences that a step takes: those of one lane
+generate.tokens       tokens that it takes of each: 1, or as many as a chunk of a prompt has
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from partkit.data.generate import GENERATE_OPTION, StepShape, shape_of
 from partkit.data.model import InputSpec, ModelSpec
 from partkit.errors import UnsupportedError, UsageError
 from partkit.models.decoding.attention import NAME
-from partkit.models.decoding.step import CACHE, DecodeStep, cache_length
+from partkit.models.decoding.state import CACHE
 from partkit.models.sources.loaded import LoadedModel
 from partkit.models.weights import WeightSource
 
@@ -45,6 +45,8 @@ def as_step(loaded: LoadedModel, spec: ModelSpec) -> LoadedModel:
     assert module is not None
     config = cast("Any", module).config
     _require_positions(spec, config.get_text_config(), shape)
+    from partkit.models.decoding.step import DecodeStep  # transformers is imported by now, as the source wants it
+
     config._attn_implementation = NAME
     step = DecodeStep(module, sequences=shape.sequences, max_length=shape.max_length, vocabulary_head=head).eval()
     inputs = step_inputs(shape, vocabulary=config.get_text_config().vocab_size)
@@ -113,11 +115,13 @@ def _require_decoder(spec: ModelSpec, module: nn.Module | None) -> nn.Module:
             hint="add --task causal-lm",
         )
     accepted = inspect.signature(module.forward).parameters
-    lacking = [name for name in ("input_ids", "position_ids", "past_key_values", "attention_mask") if name not in accepted]
+    lacking = [
+        name for name in ("input_ids", "position_ids", "past_key_values", "attention_mask") if name not in accepted
+    ]
     if lacking:
         raise UnsupportedError(
-            f"{type(module).__name__} of {spec.source} takes no {lacking[0]}, so that rows of unequal length cannot share a "
-            "step"
+            f"{type(module).__name__} of {spec.source} takes no {lacking[0]}, so that rows of unequal length "
+            "cannot share a step"
         )
     if spec.compiled:
         raise UnsupportedError(f"{spec.source}: a step that writes its cache does not go through torch.compile yet")
@@ -131,6 +135,3 @@ def _require_positions(spec: ModelSpec, config: Any, shape: StepShape) -> None:
             f"{spec.source} has {most} positions, and --max-length is {shape.max_length}",
             hint=f"use --max-length {most} or less",
         )
-
-
-__all__ = ["as_step", "cache_length", "plain_spec", "step_inputs"]

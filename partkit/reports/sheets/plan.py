@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from partkit.data.generate import Generate
 from partkit.data.module_paths import stage_labels
 from partkit.data.plan import MeasuredRound, Plan, Stage
 from partkit.data.units import format_bytes, format_rate, format_seconds
@@ -24,7 +25,9 @@ def plan_sheet(plan: Plan) -> Sheet:
     labels = stage_labels([stage.modules for stage in plan.stages])
     rows = tuple(_row(stage, label) for stage, label in zip(plan.stages, labels, strict=True))
     notes = [_bottleneck(plan), _predicted(plan)]
-    if plan.prediction.interval is not None:
+    if plan.generate is not None:
+        notes[1] = _writing(plan.generate)
+    elif plan.prediction.interval is not None:
         low, high = map(format_rate, plan.prediction.interval)
         notes.append(f"nine of ten runs: {low} to {high} samples/s ({plan.prediction.interval_source})")
     if plan.planner.detail:
@@ -54,6 +57,13 @@ def _row(stage: Stage, label: str) -> tuple[Cell, ...]:
         Cell(format_seconds(stage.compute_s), stage.compute_s),
         Cell(sends, sum(send.bytes for send in stage.sends)),
     )
+
+
+def _writing(generate: Generate) -> str:
+    """What a plan that writes text should reach; its items are steps."""
+    rate, gap = format_rate(generate.tokens_per_s), format_seconds(generate.token_s)
+    lanes = f"{generate.lanes} lane{'s' if generate.lanes > 1 else ''} of {generate.rows}"
+    return f"predicted {rate} tokens/s, {gap} from token to token: up to {generate.max_length} tokens in {lanes}"
 
 
 def _bottleneck(plan: Plan) -> str:
