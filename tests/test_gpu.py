@@ -6,13 +6,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 
 from partkit.data.job import LoopGraph
 from partkit.machine.devices import num_cuda_devices
+from partkit.models.inputs import synthetic_inputs
 from partkit.ranks.run_options import RunOptions
 from partkit.runs.device_speeds import with_measured_speeds
 from partkit.runs.doctor.examine import examine_machine
 from partkit.runs.machine_cluster import machine_cluster
+from partkit.runs.open_pipeline import open_pipeline
 from partkit.runs.profile_model import profile_model
 from partkit.runs.run import run_plan
 from tests.planned import plan_of
@@ -131,3 +134,39 @@ def test_a_recorded_run_tells_when_stages_computed_in_order(executor: str) -> No
     ends = {event.item: event.end_s for event in result.timeline if (event.stage, event.track) == (0, "compute")}
     begins = {event.item: event.begin_s for event in result.timeline if (event.stage, event.track) == (1, "compute")}
     assert all(ends[item] <= begins[item] + 5e-5 for item in ends), "clocks of two GPUs agree to 50 microseconds"
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "pipeline-nccl", "split", "replicas", "single-graph"])
+def test_lanes_give_the_unsplit_models_outputs(executor: str) -> None:
+    plan = plan_of("bert-tiny", 2, executor=executor).model_copy(update={"lanes": 4})
+    result = run_plan(plan, OPTIONS)
+    assert result is not None
+    assert result.check.passed is True
+    assert result.lanes == 4
+    assert all(0 < use.busy <= 1 for use in result.ranks)
+
+
+@pytest.mark.parametrize("peer_access", [True, False], ids=["peers", "no peers"])
+@pytest.mark.parametrize("source", ["bert-tiny", SKIPS])
+def test_lanes_change_no_bit_of_an_output(source: str, peer_access: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCCL_P2P_DISABLE", "0" if peer_access else "1")
+    plan = plan_of(source, 2)
+    items = [synthetic_inputs(plan.model, number) for number in range(40)]
+    outputs = []
+    for lanes in (1, 4):
+        filled = plan.model_copy(update={"lanes": lanes})
+        with open_pipeline(filled, device="cuda", copy=True, allow_code=True) as pipeline:
+            outputs.append(list(pipeline.map_flat(items)))
+    for one, other in zip(*outputs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_lanes_of_several_stages_on_a_gpu_and_of_replicas() -> None:
+    plan = plan_of(SKIPS, 3).model_copy(update={"lanes": 3})
+    result = run_plan(plan, replace(OPTIONS, devices=(0, 0, 1)))
+    assert result is not None
+    assert result.check.passed is True
+    replicated = plan_of("bert-tiny", 1, replicas=2).model_copy(update={"lanes": 2})
+    result = run_plan(replicated, OPTIONS)
+    assert result is not None
+    assert result.check.passed is True

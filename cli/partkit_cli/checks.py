@@ -33,6 +33,7 @@ def require_plannable(
 
     planning.require_readable()
     require_machine(machine)
+    _require_lanes(planning, machine, is_here=planning.cluster is None and analytic is None)
     if folder is not None:
         require_folder(folder)
     if analytic is not None:
@@ -43,6 +44,18 @@ def require_plannable(
             require_cluster_where_analytic(device.type, device.label)
     if planning.cluster is not None:
         _require_cluster(planning, planning.cluster)
+
+
+def _require_lanes(planning: PlanOptions, machine: MachineOptions, *, is_here: bool) -> None:
+    """Raise for lanes on the CPU; ``is_here``: the plan is for this machine."""
+    from partkit.machine.devices import plainly_without_cuda
+
+    is_cpu = machine.device is DeviceChoice.CPU or (is_here and plainly_without_cuda())
+    if planning.lanes > 1 and is_cpu:
+        raise UsageError(
+            f"--lanes {planning.lanes} is for GPUs: a CPU computes one item at a time",
+            hint="leave it out, or plan for GPUs with --analytic and --cluster",
+        )
 
 
 def require_cluster_where_analytic(device_type: str, name: str) -> None:

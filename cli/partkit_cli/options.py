@@ -193,6 +193,7 @@ class PlanOptions:
         bool,
         typer.Option("--profile-each", help="Profile the model on every GPU: they differ, or others use some of them."),
     ] = False
+    lanes: Annotated[int, typer.Option(min=1, max=64, help="Items that a GPU computes side by side.")] = 1
     replicate: Annotated[
         str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
     ] = "1"
@@ -251,6 +252,7 @@ class PlanOptions:
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
             contiguous=not self.non_contiguous,
+            lanes=self.lanes,
         )
 
 

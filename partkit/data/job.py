@@ -97,7 +97,9 @@ class RunJob(GroupSetup):
     device_by_place: tuple[int, ...] = ()
     """Device index of each place; empty: its rank's."""
     num_slots: int = Field(default=2, ge=1)
-    """Items that an edge can hold at once."""
+    """Items that an edge can hold at once; a multiple of ``lanes``."""
+    lanes: int = Field(default=1, ge=1)
+    """Items that a place computes side by side, on CUDA."""
     num_inputs: int = Field(default=NUM_INPUTS, ge=1)
     """Distinct synthetic items that a run cycles through."""
     num_streams: int = Field(default=1, ge=1)

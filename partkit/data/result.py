@@ -140,6 +140,8 @@ class Row(Record):
     """Share of the rounds in which each rank computed."""
     note: str | None = None
     """What must be read with the figures."""
+    lanes: int = 1
+    """Items that each device computed side by side."""
 
 
 class Verdict(Record):

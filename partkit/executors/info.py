@@ -37,6 +37,8 @@ class ExecutorInfo:
     """True where each of its devices must hold all of the model's weights."""
     runs_stages: bool = False
     """True where it runs the plan's own stages, each once for an item; only there can items arrive at a rate."""
+    has_lanes: bool = False
+    """True where several items can compute side by side on a GPU, each lane with its own stream and CUDA graphs."""
 
 
 EXECUTORS = {
@@ -48,13 +50,17 @@ EXECUTORS = {
         holds_whole_model=True,
     ),
     "single-graph": ExecutorInfo(
-        f"{_PIPELINE}.replicas:ReplicasExecutor", on_one_device=True, in_one_rank=True, holds_whole_model=True
+        f"{_PIPELINE}.replicas:ReplicasExecutor",
+        on_one_device=True,
+        in_one_rank=True,
+        holds_whole_model=True,
+        has_lanes=True,
     ),
     "streamed": ExecutorInfo(f"{_WHOLE}.streamed:StreamedExecutor", on_one_device=True, in_one_rank=True),
-    "replicas": ExecutorInfo(f"{_PIPELINE}.replicas:ReplicasExecutor", holds_whole_model=True),
-    "pipeline": ExecutorInfo(f"{_PIPELINE}.executor:PipelineExecutor", runs_stages=True),
-    "pipeline-nccl": ExecutorInfo(f"{_PIPELINE}.executor:NcclPipelineExecutor", runs_stages=True),
-    "split": ExecutorInfo(f"{_PIPELINE}.split:SplitExecutor", in_one_rank=True, runs_stages=True),
+    "replicas": ExecutorInfo(f"{_PIPELINE}.replicas:ReplicasExecutor", holds_whole_model=True, has_lanes=True),
+    "pipeline": ExecutorInfo(f"{_PIPELINE}.executor:PipelineExecutor", runs_stages=True, has_lanes=True),
+    "pipeline-nccl": ExecutorInfo(f"{_PIPELINE}.executor:NcclPipelineExecutor", runs_stages=True, has_lanes=True),
+    "split": ExecutorInfo(f"{_PIPELINE}.split:SplitExecutor", in_one_rank=True, runs_stages=True, has_lanes=True),
     "dispatch": ExecutorInfo(f"{_WHOLE}.dispatch:DispatchExecutor", in_one_rank=True, needs_capture=False),
     "fsdp": ExecutorInfo(f"{_WHOLE}.fsdp:FsdpExecutor", needs_capture=False),
     "fsdp-replicated": ExecutorInfo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -43,14 +43,24 @@ def call_s(call: Callable[[], object], device: torch.device, *, shared: bool) ->
 
 def stream_s(call: Callable[[], object], stream: torch.cuda.Stream) -> float:
     """Seconds per call of work queued on ``stream`` back to back: the median over nine batches, by CUDA events."""
+    return streams_s(lambda _: call(), [stream])
+
+
+def streams_s(call: Callable[[int], object], streams: Sequence[torch.cuda.Stream]) -> float:
+    """As :func:`stream_s`, of calls that go round the streams, each full: ``call`` is given the place of its own."""
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    main, *others = streams
     samples: list[float] = []
-    count = 5
+    count = 5 * len(streams)
     while len(samples) < _BATCHES:
-        first.record(stream)
-        for _ in range(count):
-            call()
-        last.record(stream)
+        first.record(main)
+        for other in others:
+            other.wait_event(first)
+        for number in range(count):
+            call(number % len(streams))
+        for other in others:
+            main.wait_event(other.record_event())
+        last.record(main)
         last.synchronize()
         seconds = first.elapsed_time(last) / 1e3
         if seconds < _BATCH_S / 2 and count < _BATCH_MAX_CALLS:

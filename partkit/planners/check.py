@@ -41,7 +41,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             f"{profile.model.source!r}",
             hint="plan again with this profile",
         )
-    graph = build_graph(profile)
+    graph = build_graph(profile, lanes=plan.lanes)
     require_nodes(plan, profile, graph)
     faults = _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
     _raise_if_any(faults)

@@ -81,6 +81,7 @@ def to_plan(
         model=profile.model,
         stages=plan_stages(problem.graph, outcome.assignment, sending, num_slots=request.num_slots),
         objective=request.objective,
+        lanes=request.lanes,
         prediction=predict(profile, problem.cluster, sending.costs),
         bound=certify(problem, outcome, sending),
         alternatives=alternatives,

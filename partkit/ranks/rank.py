@@ -83,7 +83,7 @@ class Rank:
     def __init__(self, job: Job, rank: int, world_size: int, store: Store, *, device_index: int | None = None) -> None:
         device = torch.device("cpu")
         if job.device == "cuda":
-            if isinstance(job, LinksJob) or (isinstance(job, RunJob) and executor_info(job.executor).runs_stages):
+            if isinstance(job, LinksJob) or (isinstance(job, RunJob) and _has_many_streams(job)):
                 os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", _CONNECTIONS)
             device = torch.device("cuda", job.devices[rank] if device_index is None else device_index)
             torch.cuda.set_device(device)
@@ -125,3 +125,8 @@ def _work_of(job: Job, rank: int, device: torch.device, control: dist.ProcessGro
         case RunJob():
             own = job.devices_of(rank) if job.device_by_place or device_index is None else (device_index,)
             return RunWork(RankContext(job, rank, job.num_ranks, device, control), own)
+
+
+def _has_many_streams(job: RunJob) -> bool:
+    """Whether a rank of the job copies beside its computation, or computes on several streams."""
+    return executor_info(job.executor).runs_stages or job.lanes > 1

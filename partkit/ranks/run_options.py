@@ -59,7 +59,7 @@ def require_request(plan: Plan, executor: str, options: RunOptions) -> None:
     info = require_executor(executor, allow_code=options.allow_code)
     require_consent(plan.model, allow_code=options.allow_code)
     plan.model.resized(options.sizes)  # raises for sizes that the plan does not serve
-    require_filling(plan, executor)
+    require_filling(plan, executor, records=options.records)
     if options.rate_per_s is not None and not info.runs_stages:
         able = ", ".join(name for name, other in EXECUTORS.items() if other.runs_stages)
         raise UsageError(f"items cannot arrive at a rate with {executor}", hint=f"use one of {able}, or leave it out")
@@ -87,6 +87,7 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
     require_request(plan, executor, options)
     info = executor_info(executor)
     device = _device_for(plan, options.device)
+    lanes = plan.lanes if device == "cuda" else 1
     device_by_place = _devices(plan, options.devices, device)
     if device == "cuda":
         _require_devices(device_by_place, plan, num_cuda_devices())
@@ -104,7 +105,8 @@ def job_of(plan: Plan, executor: str, options: RunOptions) -> RunJob:
         device=device,
         threads=options.threads or planned_threads(plan),
         threads_by_rank=_threads_by_rank(plan, device, layout["devices"], options),
-        num_slots=plan.constraints.num_slots,
+        num_slots=plan.constraints.num_slots * lanes,
+        lanes=lanes,
         num_streams=options.streams,
         loop_graph=options.loop_graph,
         allow_code=options.allow_code,

@@ -73,7 +73,9 @@ def check_outputs(group: Ranks[RunJob], reference: Path | None, *, at_once: int 
     """Compare a group's outputs with the reference's; ``at_once`` items fill a launch."""
     if reference is None:
         return judged([], group.job)
-    replies = group.call(CheckOutputs(num_items=max(_CHECKED_ITEMS, at_once), reference=str(reference)))
+    replies = group.call(
+        CheckOutputs(num_items=max(_CHECKED_ITEMS, 3 * group.job.num_slots, at_once), reference=str(reference))
+    )
     return judged([reply.difference for reply in replies], group.job, ran=True)
 
 

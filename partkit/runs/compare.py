@@ -27,6 +27,7 @@ from partkit.data.result import Check, Comparison, Row
 from partkit.errors import OutOfMemoryError, PartkitError, RankFailedError, RefusedByRankError, UnsupportedError
 from partkit.executors import require_executor
 from partkit.machine.devices import num_cores
+from partkit.ranks.filling import filled_for
 from partkit.ranks.group import RankGroup
 from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
@@ -140,7 +141,7 @@ class Contest:
 
         Where that gives none, executors are measured all the same, and all of them are invalid.
         """
-        job = job_of(self._plan, "single", self._run_options)
+        job = job_of(filled_for(self._plan, "single"), "single", self._run_options)
         folder = self._stack.enter_context(own_folder())
         try:
             self._reference = make_reference(job, folder, self._tell, may_stream=False)
@@ -234,7 +235,8 @@ def _start(contender: Contender, plan: Plan, run_options: RunOptions, stack: con
     """Start an executor's ranks and order them to load, once."""
     if contender.group is None and contender.status == "ok":
         with _failures_noted(contender):
-            contender.group = stack.enter_context(RankGroup(job_of(plan, contender.name, run_options)))
+            job = job_of(filled_for(plan, contender.name), contender.name, run_options)
+            contender.group = stack.enter_context(RankGroup(job))
             contender.loading = contender.group.post(Load())
 
 

@@ -34,6 +34,7 @@ def result_of(
         latency_s=Latency(p50=percentile(measured.latencies_s, 0.5), p95=percentile(measured.latencies_s, 0.95)),
         items=measured.items,
         batch=job.fed.batch,
+        lanes=job.lanes,
         check=check,
         stages=stages,
         bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,

@@ -42,7 +42,10 @@ def warnings_of(plan: Plan, job: RunJob, measured: Measured) -> list[str]:
         told.append(
             f"the plan's times are analytic, of {plan.node_times.device}: its prediction was computed, not measured"
         )
-    if planned == job.device and job.fed.sizes == job.model.sizes and not plan.node_times.is_analytic:
+    if plan.lanes > job.lanes:
+        told.append(f"the plan's {plan.lanes} lanes are for GPUs: on the CPU a stage computes one item at a time")
+    is_as_planned = planned == job.device and job.lanes == 1 and job.fed.sizes == job.model.sizes
+    if is_as_planned and not plan.node_times.is_analytic:
         told += drift(plan, measured)
     if len(measured.latencies_s) < P95_ITEMS:
         told.append(f"latency_s.p95 rests on {len(measured.latencies_s)} items only")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from partkit.machine.clock import settle
 from partkit.models.capture import Capture
 from partkit.stages.cut import StageGraph, ValueSpec
 from partkit.stages.materialise import materialise
@@ -57,6 +58,7 @@ class StageForms:
             if len(self._forms) == MAX_FORMS:
                 self._drop(self._forms.popitem(last=False)[1])
             module = materialise(self.stage, self._captured, self._read, self.device, sizes=sizes or None)
+            settle(self.device)  # its tensors are read on every lane's stream
             run = module if self._prepare is None else self._prepare(module)
             self._forms[key] = StageForm(self.stage.at(sizes), run)
         self._forms.move_to_end(key)

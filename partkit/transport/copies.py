@@ -99,14 +99,18 @@ class Mailbox:
 class CopyReceiver:
     """The receiving end. ``landings`` are given where copies are staged."""
 
-    def __init__(self, queue: Queue, flags: Sequence[Flags], landings: Sequence[int] | None) -> None:
-        self._queue, self._flags, self._landings = queue, flags, landings
+    def __init__(
+        self, queue: Queue, flags: Sequence[Flags], landings: Sequence[int] | None, frees: Queue | None = None
+    ) -> None:
+        """``frees`` tells that slots are free, where several lanes compute: in one queue with the arrivals it would
+        hold back those of the next lane until a slot of this one is consumed."""
+        self._queue, self._flags, self._landings, self._frees = queue, flags, landings, frees or queue
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
         """Let the sender fill the slot; what it left in the landing is fetched when it is waited for."""
         if self._landings is None:
-            self._queue.follow(after)
-            self._queue.give(self._flags[slot].free)
+            self._frees.follow(after)
+            self._frees.give(self._flags[slot].free)
         return _Arrival(self, slot, data, after)
 
     def take(self, slot: int, data: torch.Tensor, after: Event | None) -> None:

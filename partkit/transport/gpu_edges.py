@@ -15,6 +15,7 @@ from partkit.errors import MachineError
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.copies import CopyReceiver, CopySender, Mailbox
 from partkit.transport.edge import Inbound, Outbound
+from partkit.transport.lanes import Lanes
 from partkit.transport.nccl import NcclChannel
 from partkit.transport.stream_queue import StreamQueue, export_address, import_address
 from partkit.transport.whereabouts import Whereabouts, gather, has_peer_access
@@ -53,7 +54,7 @@ def open_gpu_edges(
     edges: Sequence[GpuEdge],
     rank: int,
     *,
-    compute: Mapping[int, torch.cuda.Stream],
+    compute: Mapping[int, Lanes],
     slots: Mapping[tuple[int, int], Sequence[SlotBuffer]],
     num_slots: int,
     only_nccl: bool,
@@ -103,7 +104,7 @@ class _Opening:
         self,
         ranks: Sequence[Whereabouts],
         rank: int,
-        compute: Mapping[int, torch.cuda.Stream],
+        compute: Mapping[int, Lanes],
         num_slots: int,
         *,
         only_staged: bool,
@@ -145,8 +146,10 @@ class _Opening:
             box.stage()
         for source in edge.sources:
             landings = box.landings(source.replica) if box.is_staged else None
-            queue = StreamQueue(self._compute[edge.target.index], self._num_slots)
-            self._put(source, edge.target, CopyReceiver(queue, box.flags(source.replica), landings), None)
+            lanes = self._compute[edge.target.index]
+            queue = StreamQueue(lanes, self._num_slots)
+            frees = queue if len(lanes) == 1 else StreamQueue(lanes, self._num_slots)
+            self._put(source, edge.target, CopyReceiver(queue, box.flags(source.replica), landings, frees), None)
 
     def take(self, edge: GpuEdge) -> None:
         """Open the ends of this rank that send, into what the mailbox tells."""

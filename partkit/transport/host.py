@@ -9,6 +9,7 @@ import torch
 from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Event, ValuesOf
+from partkit.transport.lanes import Lanes
 from partkit.transport.stream import StreamHandle
 
 Source = Callable[[int], Sequence[torch.Tensor]]
@@ -23,7 +24,7 @@ class HostFeed:
         values: Sequence[ValueSpec],
         source: Source,
         num_slots: int,
-        compute: torch.cuda.Stream | None,
+        compute: Lanes | None,
         *,
         values_of: ValuesOf | None = None,
     ) -> None:
@@ -37,7 +38,7 @@ class HostFeed:
         self._consumed: list[Event | None] = [None] * num_slots
         if compute is not None:
             self._stream = torch.cuda.Stream(compute.device)
-            self._copied = [StreamHandle(compute) for _ in range(num_slots)]
+            self._copied = [StreamHandle(compute.of(slot)) for slot in range(num_slots)]
 
     def take_from(self, source: Source) -> None:
         """Read items from another source from now on."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from partkit.transport.edge import Event, Handle
+from partkit.transport.lanes import Lanes
 from partkit.transport.stream import StreamHandle
 from partkit.transport.stream_queue import StreamQueue
 
@@ -61,9 +62,9 @@ class _Asked:
 
 
 class LocalChannel:
-    """Both directions' ends of a channel; ``source`` and ``target`` are the stages' compute streams on CUDA."""
+    """Both directions' ends of a channel; ``source`` and ``target`` are the stages' lanes on CUDA."""
 
-    def __init__(self, source: torch.cuda.Stream | None, target: torch.cuda.Stream | None, num_slots: int) -> None:
+    def __init__(self, source: Lanes | None, target: Lanes | None, num_slots: int) -> None:
         self._target = target
         self.wait_s = WAIT_S
         """How long one side waits for the other: 0 where one thread serves both."""
@@ -74,9 +75,9 @@ class LocalChannel:
             if source.device != target.device:  # torch opens peer access at the first copy, where there is any
                 torch.empty(1, device=target.device).copy_(torch.empty(1, device=source.device))
 
-    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:  # noqa: ARG002 - in order
+    def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
         """Ask for the next message."""
-        arrival = Arrival(self._target, self.wait_s)
+        arrival = Arrival(None if self._target is None else self._target.of(slot), self.wait_s)
         self._asked.put(_Asked(data, after, arrival))
         return arrival
 

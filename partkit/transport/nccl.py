@@ -16,16 +16,17 @@ import torch
 import torch.distributed as dist
 
 from partkit.transport.edge import Event, Handle
+from partkit.transport.lanes import Lanes
 from partkit.transport.stream import StreamHandle
 
 
 class NcclChannel:
     """One direction of an edge, with a process group of its own."""
 
-    def __init__(self, peer: int, group: dist.ProcessGroup, num_slots: int, compute: torch.cuda.Stream) -> None:
+    def __init__(self, peer: int, group: dist.ProcessGroup, num_slots: int, compute: Lanes) -> None:
         self._peer, self._group = peer, group
         self._stream = torch.cuda.Stream(compute.device)
-        self._handles = [StreamHandle(compute) for _ in range(num_slots)]
+        self._handles = [StreamHandle(compute.of(slot)) for slot in range(num_slots)]
 
     def receive(self, slot: int, data: torch.Tensor, after: Event | None) -> Handle:
         """Queue a receive on the channel's stream."""

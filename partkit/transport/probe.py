@@ -19,6 +19,7 @@ from partkit.transport.buffers import SlotBuffer
 from partkit.transport.edge import Event, Inbound, Outbound
 from partkit.transport.gloo import GlooChannel
 from partkit.transport.gpu_edges import GpuEdge, open_gpu_edges
+from partkit.transport.lanes import Lanes
 
 SIZES_BYTES = (1024, 16384, 131072, 1048576, 4194304, 16777216)
 _ROUNDS = 20
@@ -60,7 +61,7 @@ class LinkProbe:
         self._edges = open_gpu_edges(
             [GpuEdge(target, (source,), 1, SIZES_BYTES[-1]) for source, target in itertools.permutations(every, 2)],
             rank,
-            compute={rank: self._compute},
+            compute={rank: Lanes((self._compute,))},
             slots={(rank, peer): [SlotBuffer((), device, data)] for peer, data in came.items()},
             num_slots=1,
             only_nccl=path == "nccl",

@@ -13,6 +13,7 @@ import torch
 
 from partkit.errors import MachineError
 from partkit.transport.edge import Event, Handle
+from partkit.transport.lanes import Lanes
 from partkit.transport.stream import StreamHandle
 
 
@@ -36,13 +37,13 @@ class Queue(Protocol):
 
 
 class StreamQueue:
-    """A queue on a CUDA stream of its own, beside a compute stream that waits for its handles."""
+    """A queue on a CUDA stream of its own, beside the compute streams: that of a slot waits for the slot's handle."""
 
-    def __init__(self, compute: torch.cuda.Stream, num_slots: int) -> None:
+    def __init__(self, compute: Lanes, num_slots: int) -> None:
         self._driver = _driver()
         self._stream = torch.cuda.Stream(compute.device)
         self._handle = self._driver.CUstream(self._stream.cuda_stream)
-        self._dones = [StreamHandle(compute) for _ in range(num_slots)]
+        self._dones = [StreamHandle(compute.of(slot)) for slot in range(num_slots)]
         self._equal = self._driver.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_EQ.value
 
     def follow(self, event: Event | None) -> None:

@@ -12,13 +12,14 @@ from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.edge import Inbound, Outbound, Receiver, Sender, ValuesOf
 from partkit.transport.gloo import GlooChannel
 from partkit.transport.gpu_edges import GpuEdge, GpuEdges, open_gpu_edges
+from partkit.transport.lanes import Lanes
 from partkit.transport.local import WAIT_S, LocalChannel
 
 
 class Wiring:
     """The channels between all places, opened in the same order on each rank.
 
-    ``compute`` has the compute stream of each place that this rank hosts, None on the CPU. CUDA ranks of one host
+    ``compute`` has the lanes of each place that this rank hosts, None on the CPU. CUDA ranks of one host
     are joined by the copy engines, unless ``only_nccl``.
     """
 
@@ -29,7 +30,7 @@ class Wiring:
         rank: int,
         *,
         num_slots: int,
-        compute: Mapping[int, torch.cuda.Stream | None],
+        compute: Mapping[int, Lanes | None],
         only_nccl: bool = False,
     ) -> None:
         self._stages, self._places, self._rank = stages, all_places, rank
@@ -90,7 +91,7 @@ class Wiring:
         if self._gpu_edges is not None:
             self._gpu_edges.close()
 
-    def _open_on_gpus(self, streams: Mapping[int, torch.cuda.Stream], *, only_nccl: bool) -> GpuEdges:
+    def _open_on_gpus(self, streams: Mapping[int, Lanes], *, only_nccl: bool) -> GpuEdges:
         opened = open_gpu_edges(
             list(self._edges_between_ranks()),
             self._rank,

@@ -65,6 +65,25 @@ def test_every_item_arrives_whole_and_in_its_turn(
     assert got == [[[float(item)] * 7, [item] * 3] for item in range(NUM_ITEMS)]
 
 
+def test_what_arrives_for_one_lane_does_not_wait_until_another_has_consumed_its_own(tmp_path: Path) -> None:
+    slots = [SlotBuffer(VALUES, CPU) for _ in range(2)]
+    box = Mailbox(tmp_path / "box", num_channels=1, num_slots=2, slot_bytes=slots[0].bytes.numel())
+    inbound = CopyReceiver(ThreadQueue(0), box.flags(0), None, frees=ThreadQueue(1))
+    receiver = Receiver(VALUES, [inbound], slots)
+    outbound = CopySender(ThreadQueue(2), box.flags(0), [slot.bytes.data_ptr() for slot in slots])
+    sender = Sender([outbound], [SlotBuffer(VALUES, CPU) for _ in range(2)])
+    consumed = Happening()
+    for item in range(2):
+        receiver.post(item, item)
+        sender.send(item, item)
+    receiver.wait(0)
+    receiver.post(0, 2, consumed)  # lane 0 still computes
+    receiver.wait(1)
+    consumed.happen()
+    sender.send(0, 2)
+    receiver.wait(0)
+
+
 def _send(sender: Sender, replica: int, num_replicas: int, num_slots: int) -> None:
     """A place that fills its slots only once they have left, and computes for a while."""
     draw = random.Random(100 + replica)

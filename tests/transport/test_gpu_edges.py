@@ -21,6 +21,7 @@ from partkit.transport import gpu_edges, whereabouts
 from partkit.transport.buffers import SlotBuffer, packed_bytes
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.gpu_edges import GpuEdge, open_gpu_edges
+from partkit.transport.lanes import Lanes
 from partkit.transport.memory import SharedMemory
 from partkit.transport.whereabouts import Whereabouts, has_peer_access
 from tests.transport.thread_queue import ThreadQueue
@@ -52,7 +53,7 @@ def _rank(rank: int, port: int, folder: str) -> None:
     opened = open_gpu_edges(
         [GpuEdge(target, sources, 2, packed_bytes(VALUES))],
         rank,
-        compute={rank: SimpleNamespace(device=CPU)},  # type: ignore[dict-item]
+        compute={rank: Lanes((SimpleNamespace(device=CPU),) * 2)},  # type: ignore[arg-type]
         slots={(2, 0): slots},
         num_slots=NUM_SLOTS,
         only_nccl=False,

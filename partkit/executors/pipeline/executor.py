@@ -36,6 +36,7 @@ from partkit.transport.counts import Counts
 from partkit.transport.host import HostFeed, Source
 from partkit.transport.item_form import ItemForm
 from partkit.transport.item_heads import ItemHeads
+from partkit.transport.lanes import Lanes, lanes_on
 from partkit.transport.shared_slots import SharedSlots
 from partkit.transport.wiring import Wiring
 
@@ -73,10 +74,10 @@ class PipelineExecutor:
         read = tensor_reader(loaded, captured)
         stages = cut_plan(captured, self._plan)
         self._sources = [tuple(stage.receives) for stage in stages]
-        compute = {place.index: self._stream(place) for place in self._mine}
-        for stream in compute.values():
-            if stream is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
-                torch.cuda.set_stream(stream)
+        compute = {place.index: self._lanes(place) for place in self._mine}
+        for lanes in compute.values():
+            if lanes is not None:  # kernels launched on two streams of a process slow each later one: pytorch#161104
+                torch.cuda.set_stream(lanes.of(0))
                 torch.cuda.set_device(self._context.device)
         devices = {place.index: self._device(compute[place.index]) for place in self._mine}
         require_room_for(self._job, captured, [(stages[place.stage], devices[place.index]) for place in self._mine])
@@ -90,8 +91,8 @@ class PipelineExecutor:
         )
         self._wiring = wiring
         for place in self._mine:
-            stream = compute[place.index]
-            self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, stream))
+            lanes = compute[place.index]
+            self._runners.append(self._runner(place, stages[place.stage], captured, read, wiring, lanes))
         for runner in self._runners:
             if (reason := runner.slots.why_no_graph) is not None:
                 self.notes.append(f"stage {runner.place.stage} runs without a CUDA graph: {reason}")
@@ -228,7 +229,7 @@ class PipelineExecutor:
         captured: Capture,
         read: Callable[[str], torch.Tensor],
         wiring: Wiring,
-        compute: torch.cuda.Stream | None,
+        compute: Lanes | None,
     ) -> StageRunner:
         device = self._device(compute)
         sizes = self._job.fed.sizes
@@ -270,15 +271,16 @@ class PipelineExecutor:
             items = [[tensor.pin_memory() for tensor in tensors] for tensors in items]
         return lambda item: items[item % count]
 
-    def _device(self, compute: torch.cuda.Stream | None) -> torch.device:
-        """Where a place computes: its stream's device, or the CPU."""
+    def _device(self, compute: Lanes | None) -> torch.device:
+        """Where a place computes: its lanes' device, or the CPU."""
         return torch.device("cpu") if compute is None else compute.device
 
-    def _stream(self, place: Place) -> torch.cuda.Stream | None:
+    def _lanes(self, place: Place) -> Lanes | None:
         if self._job.device == "cpu":
             return None
         devices = self._job.device_by_place
-        return torch.cuda.Stream(torch.device("cuda", devices[place.index]) if devices else self._context.device)
+        device = torch.device("cuda", devices[place.index]) if devices else self._context.device
+        return lanes_on(device, self._job.lanes)
 
     def _pass(self, items: Sequence[int], start: Callable[[StageRunner], None]) -> None:
         """Run items through every place of this rank, each begun by ``start``, to the last value sent."""

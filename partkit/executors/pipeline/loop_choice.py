@@ -28,7 +28,7 @@ class LoopTrial:
 
 def is_tried(job: RunJob) -> bool:
     """True where the ranks of a job try out the loop; the same on all of them."""
-    has_one_place_a_rank = not job.host_by_place
+    has_one_place_a_rank = not job.host_by_place and job.lanes == 1
     asked = job.loop_graph == "on" or (job.loop_graph == "auto" and job.device == "cuda")
     return asked and has_one_place_a_rank
 
@@ -37,7 +37,8 @@ def refusal(job: RunJob, why_not: str | None) -> str | None:
     """A warning for a user who asked for the loop of a rank that cannot have it, by the rank's own reason."""
     if job.loop_graph != "on" or (why_not is None and is_tried(job)):
         return None
-    return f"no graph of the whole loop: {why_not or 'one process runs all stages'}"
+    of_all = f"items take {job.lanes} lanes" if job.lanes > 1 else "one process runs all stages"
+    return f"no graph of the whole loop: {why_not or of_all}"
 
 
 def pays(job: RunJob, trial: LoopTrial) -> bool:

@@ -4,10 +4,11 @@
     stage 0         [0]  [1]  [2]  [3]              slot of an item = item // replicas mod K, so that turns take
     stage 1              [0]  [1]  [2]  [3]         the slots round and a slot's buffers are reused K turns later
 
-One loop serves every channel: ``wait`` and ``ready`` hold back the host on the CPU and the compute stream on CUDA,
-where the host runs up to 128 turns ahead, so that its hiccups do not reach the device. Outputs that the host reads are
-read before their slot's next turn is queued; a program's own leave by copies queued behind their turn, and the slot's
-next turn follows those on the device, so that the host waits for none.
+With L lanes on CUDA (:mod:`partkit.transport.lanes`) the slots' turns go round L compute streams: turn t + L follows
+turn t in its lane. One loop serves every channel: ``wait`` and ``ready`` hold back the host on the CPU and the slot's
+compute stream on CUDA, where the host runs up to 128 turns ahead, so that its hiccups do not reach the device. Outputs
+that the host reads are read before their slot's next turn is queued; a program's own leave by copies queued behind
+their turn, and the slot's next turn follows those on the device, so that the host waits for none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from partkit.machine.clock import settle
 from partkit.stages.forms import StageForms
 from partkit.transport.edge import Receiver, Sender
 from partkit.transport.host import HostFeed
+from partkit.transport.lanes import Lanes
 
 
 class StageRunner:
@@ -46,7 +48,7 @@ class StageRunner:
         senders: Mapping[int, Sender],
         num_slots: int,
         device: torch.device,
-        compute: torch.cuda.Stream | None,
+        compute: Lanes | None,
     ) -> None:
         self.place, self.device, self.stage, self.feed, self.num_slots = place, device, forms.stage, feed, num_slots
         self.forms, self._compute = forms, compute
@@ -76,7 +78,7 @@ class StageRunner:
             senders=self._senders,
             num_slots=self.num_slots,
             num_turns=num_turns,
-            compute=self._compute,
+            compute=None if self._compute is None else self._compute.of(0),
             stage_s=stage_s,
         )
 
@@ -97,7 +99,7 @@ class StageRunner:
         """As :meth:`start`, item by item, noting when each turn waits and computes; :meth:`recorded` has it."""
         own = [item for item in items if item % self.place.num_replicas == self.place.replica]
         self._begin(own, TraceOutlet(trace, ()))
-        self._recorder = CpuRecorder() if self._compute is None else CudaRecorder(self._compute, len(own))
+        self._recorder = CpuRecorder() if self._compute is None else CudaRecorder(self._compute.of(0), len(own))
         self.learn(len(own))
 
     def recorded(self, origin: float) -> list[Event]:
@@ -164,8 +166,8 @@ class StageRunner:
             self._outlet.entered(item)
         leaves = self.stage.leaves is not None and self._outlet.leaves_at_once
         if leaves and turn >= self.num_slots:
-            self._clock.follow(turn - self.num_slots)
-        self._clock.run(turn, lambda: self.slots.run(slot, item))
+            self._clock.follow(turn - self.num_slots, slot)
+        self._clock.run(turn, slot, lambda: self.slots.run(slot, item))
         if self._recorder is not None:
             self._recorder.mark()
         if leaves:
@@ -195,8 +197,9 @@ class StageRunner:
         self._outlet.close(self._clock.busy_s(self._ledger.num_stepped))
 
     def stage_s(self, *, shared: bool) -> float:
-        """The stage alone, on whatever its buffers hold; ``shared`` as in :func:`partkit.machine.clock.call_s`."""
-        return self._clock.alone_s(lambda: self.slots.run(0, 0), shared=shared)
+        """The stage alone, on whatever its buffers hold, per item with every lane full; ``shared`` as in
+        :func:`partkit.machine.clock.call_s`."""
+        return self._clock.alone_s(lambda slot: self.slots.run(slot, 0), shared=shared)
 
     def release(self) -> None:
         """Drop CUDA graphs; must come before the process group is destroyed."""

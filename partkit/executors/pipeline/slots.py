@@ -17,6 +17,7 @@ from partkit.stages.cut import Computed, Leaves
 from partkit.stages.fault import node_in
 from partkit.stages.forms import StageForm, StageForms
 from partkit.transport.edge import Receiver, Sender
+from partkit.transport.lanes import Lanes
 
 
 class Feed(Protocol):
@@ -40,7 +41,7 @@ class StageSlots:
         senders: Mapping[int, Sender],
         *,
         num_slots: int,
-        compute: torch.cuda.Stream | None,
+        compute: Lanes | None,
     ) -> None:
         self.stage = forms.stage
         self._forms, self._feed, self._compute = forms, feed, compute
@@ -56,9 +57,9 @@ class StageSlots:
         self._uses_graphs = compute is not None and self.why_no_graph is None
         forms.of(0)  # with its weights: loading is not left to the first item
         if compute is not None and self._uses_graphs:
-            num_pools = num_slots if forms.stage.leaves is not None else 1
+            num_pools = num_slots if forms.stage.leaves is not None else len(compute)
             self.pools = [torch.cuda.graph_pool_handle() for _ in range(num_pools)]
-            """Memory of graphs, slot by slot. Slots run one after the other on a stream and can share it, but not where
+            """Memory of graphs, slot by slot. Slots of a lane run one after the other and can share it, but not where
             they hold outputs: another slot's item would overwrite those before the host has read them."""
             for slot in range(num_slots):
                 self._fit(slot, item=0)
@@ -73,7 +74,9 @@ class StageSlots:
         if self._compute is None:
             self._call(form, slot)
             return
-        torch.cuda.set_stream(self._compute)  # as all do that queue work: a context each time takes the host longer
+        torch.cuda.set_stream(
+            self._compute.of(slot)
+        )  # as all do that queue work: a context each time takes the host longer
         if self._uses_graphs and slot not in form.graphs:  # the first item of this shape in this slot
             self._capture(form, slot, self._compute)
         if not self._uses_graphs:
@@ -131,10 +134,12 @@ class StageSlots:
         """A copy of an output that is, or is a view of, a receive buffer: the slot's next item would overwrite it."""
         return value.clone() if value.untyped_storage().data_ptr() in self._borrowed else value
 
-    def _capture(self, form: StageForm, slot: int, compute: torch.cuda.Stream) -> None:
+    def _capture(self, form: StageForm, slot: int, lanes: Lanes) -> None:
         """The slot's graph for one shape; none from now on where CUDA refuses it."""
+        compute = lanes.of(slot)
+        is_warm = any(lanes.lane(other) == lanes.lane(slot) for other in form.graphs)
         with torch.cuda.stream(compute):
-            for _ in range(0 if form.graphs else 3):  # libraries set up their workspaces, which no graph can hold
+            for _ in range(0 if is_warm else 3):  # libraries set up each stream's workspaces, which no graph can hold
                 self._call(form, slot)
         compute.synchronize()
         graph, pool = torch.cuda.CUDAGraph(), self.pools[slot % len(self.pools)]

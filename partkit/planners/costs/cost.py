@@ -163,7 +163,7 @@ def stage_peak_bytes(graph: Graph, assignment: Assignment, traffic: Traffic, *, 
     A stage runs its nodes in the graph's order. A value lives from its node until its last use on the
     stage, and until the stage's end where it is sent; a view of another value lives in that value's memory. Each
     received and each sent value has ``num_slots`` slots besides, and on GPUs the model's inputs and outputs too, where
-    libraries' workspaces are added to every stage. O(nodes + uses).
+    libraries' workspaces are added to every stage. Each lane has all of it but the parameters. O(nodes + uses).
     """
     num_stages = assignment.num_stages
     stage_of = assignment.stage_of
@@ -186,7 +186,7 @@ def stage_peak_bytes(graph: Graph, assignment: Assignment, traffic: Traffic, *, 
         change[:-1] += own_bytes[members]
         np.subtract.at(change, ends, own_bytes[members])
         live_bytes[stage] += np.cumsum(change[:-1]).max(initial=0.0)
-    peak_bytes: FloatArray = stage_param_bytes(graph, assignment) + live_bytes + num_slots * slot_bytes
+    peak_bytes: FloatArray = stage_param_bytes(graph, assignment) + (live_bytes + num_slots * slot_bytes) * graph.lanes
     return peak_bytes
 
 

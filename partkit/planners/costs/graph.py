@@ -45,6 +45,8 @@ class Graph:
     """Memory that each stage's device takes beside weights and values."""
     keeps_slots: bool = False
     """True on GPUs, where each slot has the model's inputs and outputs in memory of its own."""
+    lanes: int = 1
+    """Items that a stage computes side by side: each has values, slots and workspace of its own."""
 
     @property
     def num_nodes(self) -> int:
@@ -98,7 +100,7 @@ class Graph:
         return graph
 
 
-def build_graph(profile: Profile) -> Graph:
+def build_graph(profile: Profile, *, lanes: int = 1) -> Graph:
     """The placed nodes of ``profile`` in topological order: its own order wherever that is one.
 
     Raises :class:`FormatError` for a cyclic graph, for a free node that depends on a placed one, and for
@@ -130,6 +132,7 @@ def build_graph(profile: Profile) -> Graph:
         view_of=_view_of(placed, index_by_name),
         workspace_bytes=float(profile.calibration.workspace_bytes),
         keeps_slots=profile.device.type == "cuda",
+        lanes=lanes,
     )
 
 

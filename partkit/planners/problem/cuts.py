@@ -169,7 +169,7 @@ def _memory(
     """Peak memory between each pair of cuts when nodes run segment by segment, each in the graph's order."""
     slots = received.sum(graph.output_bytes, num_cuts) + sent.sum(graph.output_bytes, num_cuts)
     parameters = _holding_rectangles(graph, segment).sum(graph.holding_bytes, num_cuts)
-    return parameters + num_slots * slots + _live_bytes(graph, segment, num_cuts)
+    return parameters + (num_slots * slots + _live_bytes(graph, segment, num_cuts)) * graph.lanes
 
 
 def _holding_rectangles(graph: Graph, segment: IntArray) -> _Rectangles:

@@ -124,8 +124,13 @@ def make_problem(profile: Profile, cluster: Cluster, request: PlanRequest) -> Pr
     Raises :class:`UsageError` for options out of range and :class:`InfeasibleError` for more stages than
     devices or nodes.
     """
-    graph = build_graph(profile)
+    graph = build_graph(profile, lanes=request.lanes)
     num_devices = len(cluster.devices)
+    if request.lanes > 1 and cluster.devices[0].type == "cpu":
+        raise UsageError(
+            f"{request.lanes} lanes were asked for, and a CPU computes one item at a time",
+            hint="leave out --lanes, or plan for GPUs",
+        )
     unknown = sorted(set(request.memory_caps_bytes) - set(range(num_devices)))
     if unknown:
         raise UsageError(

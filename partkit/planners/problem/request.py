@@ -36,6 +36,9 @@ class PlanRequest(Record):
     contiguous: bool = True
     """False: also search plans whose stages send values back and forth, which no executor runs."""
     num_slots: int = Field(default=DEFAULT_NUM_SLOTS, ge=1)
+    """In-flight slots of each received and each sent value, for each lane."""
+    lanes: int = Field(default=1, ge=1)
+    """Items that each stage computes side by side."""
     max_ideals: int = Field(default=20_000, ge=1)
     """Downsets of the graph that the exact search may enumerate."""
     time_limit_s: float | None = Field(default=None, gt=0)

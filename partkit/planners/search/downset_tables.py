@@ -128,7 +128,7 @@ def _memory(blocks: Blocks, members: BoolArray, values: Users, side: Side, num_s
     """Parameters, buffers and slots of what lies between each two downsets."""
     graph, holdings = blocks.graph, Users.of_holdings(blocks)
     held = holdings.side(members)
-    slot_bytes = graph.output_bytes[values.item] * num_slots
+    slot_bytes = graph.output_bytes[values.item] * (num_slots * graph.lanes)
     memory_bytes = np.zeros((len(members), len(members)))
     for ends, starts in band.squares():
         memory_bytes[ends, starts] = (

@@ -33,6 +33,8 @@ def plan_sheet(plan: Plan) -> Sheet:
     if plan.planner.detail:
         notes.append(f"planner {plan.planner.name}: {plan.planner.detail}")
     notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]
+    if plan.lanes > 1:
+        notes.append(f"{plan.lanes} lanes: each device computes as many items side by side; times are of one alone")
     margin = plan.cluster.provenance.get("memory_margin")
     if isinstance(margin, float):
         notes.append(f"of each device's free memory {100 * margin:.0f}% is left alone (--margin)")

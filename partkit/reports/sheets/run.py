@@ -27,6 +27,7 @@ def run_sheet(result: RunResult) -> Sheet:
         tables.append(Table(_STAGES, tuple(_stage(stage) for stage in result.stages)))
     heading = f"{result.executor} · {format_count(result.items)} items of batch {result.batch}"
     heading += f" of {result.source}" if result.source else ""
+    heading += f" in {result.lanes} lanes" if result.lanes > 1 else ""
     notes = (_speed(result), *_efficiency(result), _check(result.check), *_loading(result.ranks))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
     decided = tuple(f"note: {note}" for note in result.notes)
@@ -39,6 +40,7 @@ def _figures(result: RunResult) -> Table:
         "executor": result.executor,
         "items": result.items,
         "batch": result.batch,
+        "lanes": result.lanes,
         "samples_per_s": result.samples_per_s,
         "steady_samples_per_s": result.steady_samples_per_s,
         "latency_p50_s": result.latency_s.p50,

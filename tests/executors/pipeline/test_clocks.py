@@ -11,12 +11,12 @@ from partkit.executors.protocol import Trace
 
 def test_a_turn_on_the_cpu_has_ended_when_its_call_returns_and_its_time_counts() -> None:
     clock, done = CpuClock(), threading.Event()
-    clock.run(0, done.set)
+    clock.run(0, 0, done.set)
     assert done.is_set()
     assert (clock.ends_at_once, clock.has_ended(0), clock.waited_s) == (True, True, 0.0)
     clock.wait(0)
     first_s = clock.busy_s(1)
-    clock.run(1, lambda: torch.zeros(1 << 16).sort())
+    clock.run(1, 1, lambda: torch.zeros(1 << 16).sort())
     assert clock.busy_s(2) > first_s > 0
     clock.begin()
     assert clock.busy_s(0) == 0.0, "a run counts from its begin"

@@ -15,6 +15,7 @@ from partkit.stages.cut import ValueSpec
 from partkit.transport.buffers import SlotBuffer
 from partkit.transport.copies import CopyReceiver, CopySender, Flags
 from partkit.transport.edge import Receiver, Sender
+from partkit.transport.lanes import Lanes
 from partkit.transport.local import LocalChannel
 from tests.transport.thread_queue import Happening, ThreadQueue
 
@@ -134,7 +135,7 @@ def joined(num_slots: int, queues: Sequence[OneQueue], flags: torch.Tensor) -> l
             leaving = [SlotBuffer(VALUE, cpu) for _ in range(num_slots)]
             if source % 2 == target % 2:
                 channel = LocalChannel(None, None, num_slots)
-                channel._copies, channel._target, channel.wait_s = queues[source % 2], queues[target % 2], 0.0  # type: ignore[assignment]
+                channel._copies, channel._target, channel.wait_s = queues[source % 2], Lanes((queues[target % 2],)), 0.0  # type: ignore
                 inbound, outbound = channel, channel
             else:
                 pairs = [Flags(next(addresses), next(addresses)) for _ in range(num_slots)]

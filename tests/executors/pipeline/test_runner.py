@@ -36,9 +36,9 @@ class LateClock(CpuClock):
         self.ahead = ahead
         self.events: list[tuple[str, int]] = []
 
-    def run(self, turn: int, compute: Callable[[], None]) -> None:
+    def run(self, turn: int, slot: int, compute: Callable[[], None]) -> None:
         self.events.append(("run", turn))
-        super().run(turn, compute)
+        super().run(turn, slot, compute)
 
     def has_ended(self, turn: int) -> bool:
         return False
@@ -124,7 +124,7 @@ class LeavingClock(LateClock):
         self.events.append(("leave", turn))
         super().leave(turn, copy)
 
-    def follow(self, turn: int) -> None:
+    def follow(self, turn: int, slot: int) -> None:
         self.events.append(("follow", turn))
 
     def has_ended(self, turn: int) -> bool:
