@@ -13,6 +13,7 @@ from partkit.data.generate import Generate
 from partkit.data.places import Place
 from partkit.stages.cut import StageGraph, ValueSpec
 from partkit.transport.edge import Receiver, Sender
+from partkit.transport.lanes import Lanes
 from partkit.transport.wiring import Wiring
 
 
@@ -38,7 +39,7 @@ class LaneEdges:
             places,
             rank,
             num_slots=generate.lanes,
-            compute={place.index: stream},
+            compute={place.index: None if stream is None else Lanes((stream,))},
         )
         receivers = self._wiring.receivers(place, lambda source: lambda _: self._received(source))
         senders = self._wiring.senders(place)
