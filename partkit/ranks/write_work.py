@@ -54,6 +54,7 @@ class WriteWork:
             LOADS.tell = lambda num_bytes: file.write(num_bytes, 0)
         self._executor = GenerationExecutor(self._context)
         self._executor.load()
+        why_not = self._executor.why_no_graph
         gc.collect()
         gc.freeze()  # as for a run: a collection would look at every object of torch's
         return Loaded(
@@ -62,6 +63,7 @@ class WriteWork:
             weights_s=LOADS.seconds,
             is_data_parallel=False,
             items_at_once=1,
+            notes=() if why_not is None else (f"rank {self._context.rank} writes without CUDA graphs: {why_not}",),
         )
 
     def _write(self, order: WriteText) -> TextWritten:

@@ -46,17 +46,16 @@ def open_generator(
     *,
     device: str = "auto",
     threads: int | None = None,
-    devices: tuple[int, ...] | None = None,
     allow_code: bool = False,
     timeout_s: float = 600.0,
 ) -> Generator:
     """Start the ranks of a plan that writes text and leave them waiting for prompts; use it in a ``with`` statement.
 
-    ``devices`` replaces the plan's, one for each stage. ``timeout_s``: a call that takes longer is a failure. Raises
+    ``timeout_s``: a call that takes longer is a failure. Raises
     :class:`UsageError` for a plan that was made without ``--generate``, :class:`MachineError` where its devices are
     missing and :class:`RankFailedError` where a rank ends.
     """
-    options = RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code, timeout_s=timeout_s)
+    options = RunOptions(device=device, threads=threads, allow_code=allow_code, timeout_s=timeout_s)
     return Generator(plan, options)
 
 
@@ -70,10 +69,13 @@ class Generator:
         """The model folder's own; None where it has none."""
         self._group = RankGroup(job)
         try:
-            self._group.call(Load())
+            loaded = self._group.call(Load())
         except BaseException as error:
             self._group.__exit__(type(error), error, None)
             raise
+
+        self.notes = tuple(note for reply in loaded for note in reply.notes)
+        """What the ranks decided by themselves."""
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +119,8 @@ class Generator:
                 replies = self._group.call(order, while_waiting=teller.look)
                 teller.look()
         environment = self._group.call(DescribeEnvironment())[0].environment
-        return _generation(replies, self.tokenizer).model_copy(update={"environment": environment})
+        changes = {"environment": environment, "warnings": self.notes}
+        return _generation(replies, self.tokenizer).model_copy(update=changes)
 
     def stream(self, prompt: str | Ids, **options: Any) -> Iterator[Piece]:
         """The tokens of one prompt's continuation as they come; ``options`` are those of :meth:`generate`."""

@@ -36,6 +36,7 @@ from partkit.executors.generation.message import (
 )
 from partkit.executors.generation.stage import StageSteps
 from partkit.executors.generation.widths import cut_like
+from partkit.executors.pipeline.room import require_room_for
 from partkit.executors.protocol import RankContext
 from partkit.machine.clock import settle
 from partkit.models.capture import capture
@@ -73,6 +74,11 @@ class GenerationExecutor:
         self._stream = torch.cuda.Stream(context.device) if context.device.type == "cuda" else None
         self._num_turns = 0
 
+    @property
+    def why_no_graph(self) -> str | None:
+        """Why the stage's steps are in no CUDA graphs; None where they are, and on the CPU."""
+        return self._steps.why_no_graph
+
     def load(self) -> None:
         """Capture both widths, cut, read this stage's tensors and open its edges."""
         generate, job, rank = self._generate, self._context.job, self._context.rank
@@ -89,10 +95,14 @@ class GenerationExecutor:
         if entry_of(stages[1]) != 0:
             raise MismatchError("tokens enter another stage than the first", hint="re-plan with 'partkit plan'")
         own = {width: each[self._stage_of(rank)] for width, each in stages.items()}
+        require_room_for(job, captures[1], [(own[1], self._context.device)])
         self._edges = LaneEdges(generate, stages, self._places, rank, self._stream)
         with torch.inference_mode():
             self._steps = StageSteps(generate, own, captures, tensor_reader(narrow, captures[1]), self._context.device)
         self._connect()
+        if self._stream is not None:
+            with torch.inference_mode():
+                self._steps.capture(self._stream, draws=False, fit=self._edges.fit)
         self.be_ahead(_AHEAD if self._stream is not None else 0)
         self._computed = [None if self._stream is None else torch.cuda.Event() for _ in range(generate.lanes)]
 
@@ -120,8 +130,8 @@ class GenerationExecutor:
         self._sampling, self._begin = sampling, time.perf_counter()
         self._taken: list[bool] = [False] * self._generate.lanes
         with torch.inference_mode():
-            if self._stream is not None:
-                self._capture()
+            if self._stream is not None and not sampling.is_greedy:
+                self._steps.capture(self._stream, draws=True, fit=self._edges.fit)
             if self._stage_of(self._context.rank) != 0:
                 self._follow()
                 return []
@@ -245,10 +255,6 @@ class GenerationExecutor:
         back = self._edges.back_in or self._edges.back_out
         chosen = None if back is None else [slot.tensors[0] for slot in back.slots]
         self._steps.connect(list(self._edges.receivers.values()), self._edges.senders, chosen)
-
-    def _capture(self) -> None:
-        assert self._stream is not None
-        self._steps.capture(self._stream, draws=not self._sampling.is_greedy, fit=self._edges.fit)
 
     def _end(self) -> None:
         self._edges.drain()

@@ -8,13 +8,14 @@ edges, slot ``l`` of each being lane ``l``'s.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import fx
 
 from partkit.data.generate import Generate
 from partkit.executors.generation.message import block_size, fields_of
-from partkit.machine.cuda_graph import capture_graph
+from partkit.machine.cuda_graph import NotCapturableError, capture_graph
 from partkit.models.capture import Capture
 from partkit.models.decoding.choice import draw, greedy
 from partkit.models.decoding.state import CACHE
@@ -60,6 +61,8 @@ class StageSteps:
         ]
         """The token that each row's last step gave, by lane, where tokens enter and where they are chosen."""
         self._graphs: dict[tuple[int, int, bool], torch.cuda.CUDAGraph] = {}
+        self.why_no_graph: str | None = None
+        """Why steps are in no CUDA graphs; None where they are, and on the CPU."""
         self._receivers: Sequence[Receiver] = ()
         self._senders: Mapping[int, Sender] = {}
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
@@ -84,10 +87,10 @@ class StageSteps:
     def run(self, lane: int, width: int, *, draws: bool) -> None:
         """Take a step; on CUDA this only queues it, on the current stream."""
         draws = draws and self.chooses
-        if self._device.type == "cpu":
-            self._step(lane, width, draws=draws)
-        else:
+        if (lane, width, draws) in self._graphs:
             self._graphs[lane, width, draws].replay()
+        else:
+            self._step(lane, width, draws=draws)
 
     def capture(self, stream: torch.cuda.Stream, *, draws: bool, fit: Callable[[int, int], None]) -> None:
         """Make the CUDA graphs that are not there yet; what is in the caches is spoilt.
@@ -98,7 +101,7 @@ class StageSteps:
         """
         draws = draws and self.chooses
         for lane, width in self._modules:
-            if (lane, width, draws) in self._graphs:
+            if (lane, width, draws) in self._graphs or self.why_no_graph is not None:
                 continue
             fit(lane, width)
             with torch.cuda.stream(stream):
@@ -106,8 +109,13 @@ class StageSteps:
                     self._step(lane, width, draws=draws)
             stream.synchronize()
             graph = torch.cuda.CUDAGraph()
-            capture_graph(graph, lambda: self._step(lane, width, draws=draws), stream=stream, pool=self._pool)  # noqa: B023
-            self._graphs[lane, width, draws] = graph
+            step = partial(self._step, lane, width, draws=draws)
+            try:
+                capture_graph(graph, step, stream=stream, pool=self._pool)
+            except NotCapturableError as error:
+                self.why_no_graph = str(error)
+            else:
+                self._graphs[lane, width, draws] = graph
 
     def release(self) -> None:
         """Drop the CUDA graphs."""

@@ -26,19 +26,18 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention in transformers' own form: ``query`` [R, N, T, D] over ``key`` and ``value`` [R, H, L, D].
 
-    ``attention_mask`` [R, 1, T, L] is true where a query may look. Gives [R, T, N, D].
+    ``attention_mask`` [R, 1, T, L] is is added to scores. Gives [R, T, N, D].
     """
     rows, num_heads, num_queries, size = query.shape
     shared = num_heads // key.shape[1]
     query = query.reshape(rows, key.shape[1], shared * num_queries, size)
-    mask = attention_mask
+    mask = attention_mask.to(query.dtype)
     if shared > 1:
         mask = mask[:, :, None].expand(-1, -1, shared, -1, -1).reshape(rows, 1, shared * num_queries, -1)
     scale = size**-0.5 if scaling is None else scaling
     if softcap is None:
         found = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     else:
-        scores = torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) * softcap
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        scores = torch.tanh(query @ key.transpose(2, 3) * (scale / softcap)) * softcap + mask
         found = scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype) @ value
     return found.reshape(rows, num_heads, num_queries, value.shape[-1]).transpose(1, 2), None

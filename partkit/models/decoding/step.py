@@ -69,8 +69,13 @@ class DecodeStep(nn.Module):
         else:
             near = seen & (keys > positions[:, None, :, None] - window)
         if kinds and _takes_masks_by_kind(self.model):
-            return {"full_attention": seen, "sliding_attention": near}
-        return near
+            return {"full_attention": self._added(seen), "sliding_attention": self._added(near)}
+        return self._added(near)
+
+    def _added(self, allowed: torch.Tensor) -> torch.Tensor:
+        """The mask as it is added to scores, once for all layers: each would turn a boolean one into this."""
+        dtype = cast("torch.dtype", self.model.dtype)
+        return torch.zeros((), dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 class _StateCache(Cache):  # type: ignore[misc]  # transformers has no types here
