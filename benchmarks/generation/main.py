@@ -5,7 +5,7 @@
     PYTHONPATH=.:cli python3 benchmarks/generation/main.py --out results --prompt 8000 --length 8192 --batches 1,8
     PYTHONPATH=.:cli python3 benchmarks/generation/main.py --out results --tiny            # on a CPU, to try the script
 
-``lanes`` is the plan that ``partkit plan --generate`` makes, ``one-lane`` the same with one lane, ``one-stage`` the same
+``lanes`` is the plan that ``partkit plan --generate`` makes, ``one-lane`` that with one lane, ``one-stage`` the same
 step on one GPU in one CUDA graph; the others are those of peers.py. Every way has a process of its own, all write
 greedily after the same prompts. tokens/s is of all new tokens over the whole time, prompts included.
 """
