@@ -77,9 +77,13 @@ class TooFewDevicesError(InfeasibleError):
 
 
 class RankFailedError(PartkitError):
-    """A rank died, hung or raised; names the first cause."""
+    """A rank died, hung or raised; names the first cause, ``rank`` where that is one."""
 
     exit_code = 5
+
+    def __init__(self, message: str, *, hint: str | None = None, rank: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.rank = rank
 
 
 class RefusedByRankError(RankFailedError):
@@ -96,3 +100,7 @@ class OutOfMemoryError(RankFailedError):
 
 class CacheWarning(UserWarning):
     """Something cannot be kept for later commands: all else goes on."""
+
+
+class RestartWarning(UserWarning):
+    """Ranks were lost and others have taken over: no output is missing."""

@@ -22,11 +22,15 @@ def run_items(
     options: RunOptions,
     output: Output,
     without_meaning: Sequence[str],
+    *,
+    restarts: int,
+    replan: bool,
 ) -> RunResult:
     """Take every item of ``inputs`` through the plan's pipeline and write what comes out to ``outputs``.
 
     ``without_meaning`` are options that were given and measure or feed in another way. Raises :class:`UsageError` for
-    them, and what can be said against the file, before anything is started.
+    them, and what can be said against the file, before anything is started. ``restarts`` and ``replan`` are those of
+    :func:`partkit.open_pipeline`.
     """
     if inputs is None or outputs is None:
         raise UsageError("--inputs and --outputs go together", hint="give both, or neither to measure the plan")
@@ -44,6 +48,6 @@ def run_items(
     from partkit.runs.item_files import run_file
 
     with output.progress() as progress:
-        result = run_file(plan, inputs, outputs, options, progress)
+        result = run_file(plan, inputs, outputs, options, progress, restarts=restarts, replan=replan)
     output.note(f"wrote {outputs}: {result.items} items")
     return result

@@ -18,7 +18,7 @@ import typer
 
 from partkit.data.printable import escaped_json, lines
 from partkit.data.progress import step_of
-from partkit.errors import CacheWarning
+from partkit.errors import CacheWarning, RestartWarning
 from partkit_cli.failure import StdoutLostError, exit_code, message_and_hint, sentence
 from partkit_cli.standings import RoundLines
 from partkit_cli.streams import columns_of, is_coloured, let_go
@@ -142,14 +142,15 @@ class Output:
         told: set[str] = set()
 
         def tell(message: Warning | str, category: type[Warning], *where: Any, **named: Any) -> None:
-            if not issubclass(category, CacheWarning):
+            if not issubclass(category, CacheWarning | RestartWarning):
                 others(message, category, *where, **named)
             elif str(message) not in told:
                 told.add(str(message))
                 self.warning(str(message))
 
         with warnings.catch_warnings():
-            warnings.simplefilter("always", CacheWarning)
+            for own in (CacheWarning, RestartWarning):
+                warnings.simplefilter("always", own)
             others, warnings.showwarning = warnings.showwarning, tell
             yield
 

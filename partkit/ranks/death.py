@@ -59,9 +59,9 @@ def _death_of(rank: Ended, name: str, hint: str) -> RankFailedError:
     if rank.code < 0:
         known = "; where memory ran out, 'dmesg' says so" if rank.code == -signal.SIGKILL else ""
         told = f"{name} was ended by {_signal_name(-rank.code)}{rank.activity}{rank.last_seen}"
-        return RankFailedError(told, hint=f"{hint}{known}")
+        return RankFailedError(told, hint=f"{hint}{known}", rank=rank.rank)
     told = f"{name} ended with exit code {rank.code}{rank.activity}{rank.last_seen}"
-    return RankFailedError(f"{told}: {rank.last_words}", hint=hint)
+    return RankFailedError(f"{told}: {rank.last_words}", hint=hint, rank=rank.rank)
 
 
 def _signal_name(number: int) -> str:

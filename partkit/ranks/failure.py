@@ -85,8 +85,8 @@ def error_of(failure: Failure, rank_name: str, where: str) -> PartkitError:
     if failure.exit_code != RankFailedError.exit_code:  # a fault of the request, found out by a rank
         return RefusedByRankError(failure.message, exit_code=failure.exit_code)
     if failure.is_out_of_memory:
-        return OutOfMemoryError(f"{rank_name} failed: {failure.message}", hint=f"{ADVICE}; {where}")
-    return RankFailedError(f"{rank_name} failed: {failure.message}", hint=where)
+        return OutOfMemoryError(f"{rank_name} failed: {failure.message}", hint=f"{ADVICE}; {where}", rank=failure.rank)
+    return RankFailedError(f"{rank_name} failed: {failure.message}", hint=where, rank=failure.rank)
 
 
 def write_failure(log_dir: Path, failure: Failure) -> None:

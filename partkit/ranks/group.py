@@ -150,6 +150,10 @@ class RankGroup(Generic[JobT]):
         self._drop_logs_unless_told()  # the error may say all that there is to know
         raise error
 
+    def overdue(self, what: str) -> RankFailedError:
+        """The error of ranks that run and do not give what is awaited: who holds up the rest ``what``."""
+        return self._stall(range(self.job.num_ranks), what)
+
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
         return {rank: process.pid for rank, process in enumerate(self._processes)}
@@ -228,7 +232,7 @@ class RankGroup(Generic[JobT]):
             for rank, code in codes.items()
         ]
 
-    def _stall(self, late: Sequence[int], what: str) -> PartkitError:
+    def _stall(self, late: Sequence[int], what: str) -> RankFailedError:
         """What to say of ranks that others, or this process, wait for: who holds up the rest is named alone."""
         pulses = {rank: self._pulse(rank) for rank in late}
         blamed = stalled(pulses, {rank: process_state(self._processes[rank].pid) for rank in late})
@@ -238,7 +242,8 @@ class RankGroup(Generic[JobT]):
             for rank, why in blamed.items()
         ]
         told = told or [f"{self._describe(rank)} {what}{last_seen(pulses[rank])}" for rank in late]
-        return RankFailedError(" and ".join(told), hint=f"see the log in {self.log_dir}")
+        rank = next(iter(blamed)) if len(blamed) == 1 else None
+        return RankFailedError(" and ".join(told), hint=f"see the log in {self.log_dir}", rank=rank)
 
     def _pulse(self, rank: int) -> Pulse | None:
         return read_pulse(self.log_dir, rank)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -116,6 +116,12 @@ class ItemChannel:
         is_short = self._outputs.is_short
         self._num_taken += 1
         return self._outputs.lend(self._output_slots[slot], values), is_short
+
+    def undelivered(self) -> Iterator[tuple[dict[str, torch.Tensor], dict[str, int]]]:
+        """The inputs and sizes of the items under way, in order, as they were put."""
+        for number in range(self._num_taken, self._num_put):
+            sizes = self._heads.sizes(number)
+            yield self._inputs.tensors(number % self.num_slots, self._form.inputs_of(sizes)), sizes
 
     def end(self) -> None:
         """Tell the ranks that no more items will come."""

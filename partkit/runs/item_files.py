@@ -37,11 +37,19 @@ _STORED_NAME = {name: stored for stored, name in TORCH_NAME_BY_DTYPE.items()}
 
 
 def run_file(
-    plan: Plan, inputs: Path, outputs: Path, options: RunOptions, progress: Progress | None = None
+    plan: Plan,
+    inputs: Path,
+    outputs: Path,
+    options: RunOptions,
+    progress: Progress | None = None,
+    *,
+    restarts: int = 0,
+    replan: bool = False,
 ) -> RunResult:
     """Run a plan on the items of one file, write the outputs to another, and tell how fast that went.
 
     Of ``options`` count the devices, threads, sizes, consent and time-out. Nothing is compared with the unsplit model.
+    ``restarts`` and ``replan`` are those of :func:`open_pipeline`; each restart is among the result's warnings.
     """
     (progress or silent)("Loading stages", 0, 0)
     with open_pipeline(
@@ -51,12 +59,14 @@ def run_file(
         devices=options.devices,
         allow_code=options.allow_code,
         timeout_s=options.timeout_s,
+        restarts=restarts,
+        replan=replan,
     ) as pipeline:
         seen = map_file(pipeline, inputs, outputs, progress, sizes=options.sizes)
-    return _result(inputs, seen)
+    return _result(inputs, seen, pipeline.restarted)
 
 
-def _result(inputs: Path, seen: Mapped) -> RunResult:
+def _result(inputs: Path, seen: Mapped, restarted: tuple[str, ...]) -> RunResult:
     batch, count = seen.shapes.batch, seen.shapes.count
     if count == 0:
         rate = steady = 0.0
@@ -76,7 +86,7 @@ def _result(inputs: Path, seen: Mapped) -> RunResult:
         check=Check(max_abs_diff=None, tolerance=0.0, passed=None),
         source=str(inputs),
         environment=describe_environment(),
-        warnings=("items were in flight together: latency_s counts their waits for each other",),
+        warnings=("items were in flight together: latency_s counts their waits for each other", *restarted),
     )
 
 

@@ -15,32 +15,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
 
 from partkit.data.job import RunJob
-from partkit.data.orders import Load, OpenStream, ServeStream
-from partkit.data.places import Place, places
 from partkit.data.plan import Plan
-from partkit.errors import PartkitError, RankFailedError, UsageError
+from partkit.errors import PartkitError, UsageError
 from partkit.models.of_job import capture_job_model, load_job_model
-from partkit.ranks.group import RankGroup
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.async_items import in_order
-from partkit.runs.item_channel import ItemChannel, shared_folder
-from partkit.runs.slot_count import choose_slots
+from partkit.runs.replan import plan_without
+from partkit.runs.serving import CLOSED, Replan, Serving
 from partkit.runs.submissions import Submission, Submissions
 from partkit.transport.buffers import copy_alone
 from partkit.transport.item_form import ItemForm
-
-_LOOK_S = 0.2
-"""Seconds between checks that the ranks are alive, while waiting for an output."""
-
-_CLOSED = "the pipeline was closed before the item's output came"
 
 Rebuild = Callable[[Mapping[str, torch.Tensor]], Any]
 
@@ -56,6 +48,8 @@ def open_pipeline(
     max_in_flight: int | None = None,
     allow_code: bool = False,
     timeout_s: float = 600.0,
+    restarts: int = 0,
+    replan: bool = False,
 ) -> Pipeline:
     """Start a plan's ranks and leave them waiting for items; use it in a ``with`` statement.
 
@@ -67,12 +61,32 @@ def open_pipeline(
     ``max_in_flight`` bounds the items between input and output (default: what the stages' slots hold and what passes
     in 40 ms, where 512 MiB suffice for it). ``devices`` replaces the plan's, one for each stage (or replica); one given
     twice hosts both. ``timeout_s``: an output that takes longer is a failure. ``allow_code`` as for ``partkit run``.
+
+    ``restarts``: so often, where a rank is lost, all are started again and go on from the first item whose output did
+    not come, each output once and in order; a :class:`RestartWarning` tells of it. ``replan``: where a device's rank is
+    lost twice with no output between, go on by a plan for the devices that remain (:mod:`partkit.runs.replan`).
     Raises :class:`MachineError` where the plan's devices are missing, :class:`RankFailedError` where a rank ends while
     loading.
     """
-    options = RunOptions(device=device, threads=threads, devices=devices, allow_code=allow_code, loop_graph="off")
-    job = job_of(plan, "pipeline", options)
-    return Pipeline(job.model_copy(update={"timeout_s": timeout_s}), max_in_flight, outputs=outputs, copy=copy)
+    if restarts < 0:
+        raise UsageError(f"restarts is {restarts}", hint="it is 0 or more")
+    if replan and not restarts:
+        raise UsageError("replan needs restarts, of which there are none", hint="allow at least 2 of them")
+    options = RunOptions(
+        device=device, threads=threads, devices=devices, allow_code=allow_code, loop_graph="off", timeout_s=timeout_s
+    )
+
+    def job_without(lost_from: Plan, lost: frozenset[int]) -> RunJob:
+        return job_of(plan_without(lost_from, lost), "pipeline", replace(options, devices=None))
+
+    return Pipeline(
+        job_of(plan, "pipeline", options),
+        max_in_flight,
+        outputs=outputs,
+        copy=copy,
+        restarts=restarts,
+        replan=job_without if replan else None,
+    )
 
 
 class Pipeline:
@@ -82,30 +96,32 @@ class Pipeline:
     """
 
     def __init__(
-        self, job: RunJob, max_in_flight: int | None = None, *, outputs: tuple[str, ...] = (), copy: bool = False
+        self,
+        job: RunJob,
+        max_in_flight: int | None = None,
+        *,
+        outputs: tuple[str, ...] = (),
+        copy: bool = False,
+        restarts: int = 0,
+        replan: Replan | None = None,
     ) -> None:
         if max_in_flight is not None and max_in_flight < 1:
             raise UsageError(f"max_in_flight is {max_in_flight}", hint="it is 1 or more")
-        self._job, self._places, self._copy = job, places(job.plan, job.host_by_place), copy
-        self._is_open, self._is_mapping = True, False
+        self._job, self._copy, self._is_mapping = job, copy, False
         self._mode = threading.Lock()
         """Held to begin with a map or to submit: not both at once."""
-        self._ending = threading.RLock()
         self._numbers = itertools.count()
-        self._group = RankGroup(job)
+        self._serving = Serving(job, restarts, replan)
         try:
-            loading = self._group.post(Load())
             captured = capture_job_model(job, load_job_model(job))  # meanwhile, for the structure of items
             self.form = ItemForm(captured, outputs)
             """What items and outputs look like."""
-            self._group.collect(loading)
-            self._channel = self._open_channel(max_in_flight)
-            self._order = self._group.post(ServeStream())
+            self._serving.open(self.form, max_in_flight)
         except BaseException as error:
-            self._is_open = False
-            self._group.__exit__(type(error), error, None)
+            if self._serving.kill(error):
+                self._serving.close_channel()
             raise
-        self._submissions = Submissions(self._channel, self._await_output, self._submitted, self._abandon)
+        self._submissions = Submissions(self._serving, self._await_output, self._submitted, self._abandon)
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +129,7 @@ class Pipeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if kind is None:
             self.close()
-        elif self._is_open:
+        elif self._serving.is_open:
             self._abandon(error)
 
     # --- one after the other ---
@@ -158,7 +174,7 @@ class Pipeline:
 
     def amap(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
         """The output for each item, in order, as they come: ``async for output in pipeline.amap(items)``."""
-        return in_order(items, self._aenter, 2 * self._channel.num_slots)
+        return in_order(items, self._aenter, 2 * self._serving.num_slots)
 
     async def _aenter(self, item: Any) -> asyncio.Future[Any]:
         submission = self._enter(item)
@@ -192,28 +208,26 @@ class Pipeline:
     @property
     def num_slots(self) -> int:
         """Items that may be between input and output at once."""
-        return self._channel.num_slots
+        return self._serving.num_slots
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
-        return self._group.pids()
+        return self._serving.pids()
+
+    @property
+    def restarted(self) -> tuple[str, ...]:
+        """What was lost and what was done about it, once for each restart."""
+        return tuple(self._serving.restarted)
 
     def close(self) -> None:
         """Wait for what was submitted, then end the ranks; nothing is left running. Safe to call twice."""
-        if self._is_open:
+        if self._serving.is_open:
             self._submissions.drain()
-        with self._ending:
-            if not self._is_open:
-                return
-            try:
-                self._channel.end()
-                self._group.collect(self._order)
-            except BaseException as error:
-                self._abandon(error)
-                raise
-            self._is_open = False
-            self._channel.close()
-            self._group.close()
+        try:
+            self._serving.close()
+        except BaseException as error:
+            self._abandon(error)
+            raise
 
     def _require_structure(self) -> None:
         lost = self.form.lost
@@ -231,7 +245,7 @@ class Pipeline:
 
     def _require_free(self) -> None:
         """Raises :class:`UsageError` unless a map can begin."""
-        if not self._is_open:
+        if not self._serving.is_open:
             raise UsageError("the pipeline is closed", hint="open it again with open_pipeline")
         if self._is_mapping:
             raise UsageError("another map of this pipeline is not finished", hint="close that generator first")
@@ -244,11 +258,11 @@ class Pipeline:
         with self._mode:
             self._require_free()
             self._is_mapping = True
-        channel, has_more, fault = self._channel, True, None
+        serving, has_more, fault = self._serving, True, None
         numbered = enumerate(items)
         try:
-            while has_more or channel.num_under_way:
-                if channel.num_under_way and (not has_more or not channel.has_room or channel.has_output):
+            while has_more or serving.num_under_way:
+                if serving.num_under_way and (not has_more or not serving.has_room or serving.has_output):
                     yield self._next(rebuild)
                     continue
                 try:
@@ -258,24 +272,24 @@ class Pipeline:
             if fault is not None:
                 raise fault
         finally:
-            while self._is_open and channel.num_under_way:
+            while serving.is_open and serving.num_under_way:
                 self._await_output()
-                channel.take()
+                serving.take()
             self._is_mapping = False
 
     def _put_next(self, numbered: Iterator[tuple[int, Any]]) -> bool:
         """Put the next item; False where there is none."""
         for number, item in numbered:
-            if not self._is_open:
-                raise UsageError(_CLOSED)
+            if not self._serving.is_open:
+                raise UsageError(CLOSED)
             bound = self.form.bind(item, number)
-            self._channel.put(bound, self.form.sizes_of(bound, number))
+            self._serving.put(bound, self.form.sizes_of(bound, number))
             return True
         return False
 
     def _next(self, rebuild: Rebuild) -> Any:
         self._await_output()
-        return rebuild(self._lent(*self._channel.take()))
+        return rebuild(self._lent(*self._serving.take()))
 
     def _submitted(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Any:
         return self.form.rebuild(self._lent(tensors, is_short))
@@ -294,54 +308,15 @@ class Pipeline:
 
     def _await_output(self) -> None:
         """Wait until the next output is there. Raises :class:`RankFailedError` where it will not come."""
-        channel = self._channel
-        if channel.has_output:
-            return
-        deadline = time.monotonic() + self._job.timeout_s
-        while not channel.wait(_LOOK_S):
-            self._raise_if_lost(deadline, channel.num_taken)
-            if channel.is_alone:
-                time.sleep(_LOOK_S)  # the rank is about to be seen as ended
-
-    def _raise_if_lost(self, deadline: float, number: int) -> None:
-        with self._ending:
-            if not self._is_open:
-                raise UsageError(_CLOSED)
-            try:
-                self._group.raise_if_failed()
-                if time.monotonic() > deadline:
-                    raise RankFailedError(
-                        f"item {number} gave no output within {self._job.timeout_s:.0f} s, and the ranks were stopped",
-                        hint=f"see the logs in {self._group.log_dir}",
-                    )
-            except RankFailedError as error:
+        try:
+            self._serving.await_output()
+        except BaseException as error:
+            if not isinstance(error, KeyboardInterrupt):  # that is for whoever has opened the pipeline
                 self._abandon(error)
-                raise
-
-    # --- channels ---
-
-    def _open_channel(self, max_in_flight: int | None) -> ItemChannel:
-        form, job = self.form, self._job
-        fewest = job.num_slots * (len(self._places) + 1)
-        period_s = job.plan.prediction.period_s
-        slots = choose_slots(fewest, period_s, form.inputs, form.outputs, shared_folder(), max_in_flight)
-
-        def open_ranks(order: OpenStream) -> None:
-            self._group.call(order)
-
-        return ItemChannel(form, slots, self._places, self._returning_places(), open_ranks)
-
-    def _returning_places(self) -> list[Place]:
-        """The places that return the model's output, by replica."""
-        last = self._job.plan.stage_by_node[self.form.output_node]
-        return [place for place in self._places if place.stage == last]
+            raise
 
     def _abandon(self, error: BaseException | None) -> None:
-        """Kill the ranks at once: one in the middle of an item would not read the end of its count."""
-        with self._ending:
-            was_open, self._is_open = self._is_open, False
-            if was_open:
-                self._group.__exit__(type(error) if error is not None else RankFailedError, error, None)
-        self._submissions.fail(error if isinstance(error, PartkitError) else UsageError(_CLOSED))
+        was_open = self._serving.kill(error)
+        self._submissions.fail(error if isinstance(error, PartkitError) else UsageError(CLOSED))
         if was_open:
-            self._channel.close()
+            self._serving.close_channel()

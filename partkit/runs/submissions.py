@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from partkit.errors import UsageError
-from partkit.runs.item_channel import ItemChannel
+from partkit.runs.serving import Serving
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -46,7 +46,7 @@ class Submissions:
 
     def __init__(
         self,
-        channel: ItemChannel,
+        channel: Serving,
         await_output: Callable[[], None],
         rebuild: Callable[[Tensors, bool], Any],
         end: Callable[[Exception], None],

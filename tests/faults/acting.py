@@ -1,7 +1,8 @@
 """A model of which one operation does what a file tells it to: the fault of one rank, at a node that is known.
 
-``py:tests.faults.acting:make`` has ``act`` first in its second half. Where there is a file ``$PARTKIT_TEST_ACT``, that
-does what the file says, once.
+``py:tests.faults.acting:make`` has ``act`` first in its second half. Where there is a file ``$PARTKIT_TEST_ACT``,
+that does what the file says, once; ``every time`` in it is for a device that is lost for good: whoever computes the
+operation beside others is killed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def _list() -> None:
 
 
 ACTIONS: dict[str, Callable[[], object]] = {
+    "nothing": lambda: None,
     "hang": _hang,
     "stop": _stop,
     "raise": _raise,
@@ -62,7 +64,10 @@ def act(x: torch.Tensor) -> torch.Tensor:
     told = Path(os.environ.get(VARIABLE, "/nonexistent"))
     if told.exists():
         action = told.read_text()
-        told.unlink()
+        if action == "every time":
+            action = "kill" if int(os.environ["WORLD_SIZE"]) > 1 else "nothing"
+        else:
+            told.unlink()
         ACTIONS[action]()
     return x.clone()
 

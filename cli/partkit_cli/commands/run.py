@@ -71,6 +71,12 @@ def run(
     outputs: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the outputs of --inputs go.", writable=True)
     ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=0, help="With --inputs: so often, start lost ranks again where the outputs end.")
+    ] = 0,
+    replan: Annotated[
+        bool, typer.Option("--replan", help="With --restarts: do without a device that is lost twice in a row.")
+    ] = False,
     trace: Annotated[
         Path | None,
         typer.Option(
@@ -118,6 +124,7 @@ def run(
         records=trace is not None,
     )
     require_request(plan, plan.executor, options)
+    _require_restarts(restarts, replan=replan, has_items=inputs is not None)
     if inputs is not None or outputs is not None:
         refused = {
             "--items": items is not None,
@@ -130,7 +137,7 @@ def run(
             "--loop-graph" if loop_graph else "--no-loop-graph": loop_graph is not None,
         }
         refused_given = [name for name, given in refused.items() if given]
-        result = run_items(plan, inputs, outputs, options, output, refused_given)
+        result = run_items(plan, inputs, outputs, options, output, refused_given, restarts=restarts, replan=replan)
         return _told(result, result_path, output, after_run(plan, path, machine))
     prepare()  # before what takes seconds to import
     from partkit.runs.run import run_plan
@@ -142,6 +149,16 @@ def run(
     if trace is not None:
         found = _traced(plan, found, trace, output)
     return _told(_labelled_quick(found) if quick else found, result_path, output, after_run(plan, path, machine))
+
+
+def _require_restarts(restarts: int, *, replan: bool, has_items: bool) -> None:
+    if replan and not restarts:
+        raise UsageError("--replan needs --restarts, since it is a restart", hint="add --restarts 2")
+    if restarts and not has_items:
+        raise UsageError(
+            "--restarts goes on with items of one's own, and a run that measures begins afresh",
+            hint="add --inputs and --outputs, or leave it out",
+        )
 
 
 def _traced(plan: Plan, result: RunResult, path: Path, output: Output) -> RunResult:
