@@ -33,10 +33,6 @@ class GenerateOptions:
         None
     )
     sequences: Annotated[int | None, typer.Option(min=1, help="Sequences that are written at once; default: 1.")] = None
-    lanes: Annotated[
-        int | None,
-        typer.Option(min=1, help="Groups of sequences under way at once; default: one a stage, where they suffice."),
-    ] = None
     chunk: Annotated[
         int | None, typer.Option(min=2, help="Tokens of a prompt that a step takes; default: by the sequences.")
     ] = None
@@ -70,7 +66,7 @@ class GenerateOptions:
             raise UsageError("a stage that writes text is on one device", hint="leave --replicate out")
         self._refuse_shapes(building)
         sequences = self.sequences or 1
-        lanes = self.lanes or max(count for count in range(1, min(stages, sequences) + 1) if sequences % count == 0)
+        lanes = planning.lanes or max(count for count in range(1, min(stages, sequences) + 1) if sequences % count == 0)
         if sequences % lanes:
             raise UsageError(
                 f"{sequences} sequences cannot be dealt to {lanes} lanes evenly", hint="change one of them"

@@ -193,7 +193,15 @@ class PlanOptions:
         bool,
         typer.Option("--profile-each", help="Profile the model on every GPU: they differ, or others use some of them."),
     ] = False
-    lanes: Annotated[int, typer.Option(min=1, max=64, help="Items that a GPU computes side by side.")] = 1
+    lanes: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Items that a GPU computes side by side; with --generate, groups of sequences under way at once "
+            "(default: one a stage, where they suffice).",
+        ),
+    ] = None
     replicate: Annotated[
         str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
     ] = "1"
@@ -252,7 +260,7 @@ class PlanOptions:
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
             contiguous=not self.non_contiguous,
-            lanes=self.lanes,
+            lanes=self.lanes or 1,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,9 +66,10 @@ def plan(
         raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
     if path is not None:
         (require_folder if pareto else require_place)(path)
+    asked, planning = planning, replace(planning, lanes=None) if writing.generate else planning  # lanes of sequences
     require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
     require_memory_of_use(machine, file=model if is_file(model) else None, analytic=analytic)
-    generate = writing.checked(planning, building, file=is_file(model), other=pareto or measure)
+    generate = writing.checked(asked, building, file=is_file(model), other=pareto or measure)
     profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh, generate=generate)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)
