@@ -36,7 +36,12 @@ class GenerateOptions:
     chunk: Annotated[
         int | None, typer.Option(min=2, help="Tokens of a prompt that a step takes; default: by the sequences.")
     ] = None
-    mix: Annotated[str | None, typer.Option(metavar="PROMPT:NEW", help="Tokens of a usual sequence, as 128:96.")] = None
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROMPT:NEW", help="Balance for sequences of this many tokens, as 128:96; default: for writing."
+        ),
+    ] = None
 
     def checked(self, planning: PlanOptions, building: ModelOptions, *, file: bool, other: bool) -> Generate | None:
         """What was asked for, None without ``--generate``; raises :class:`UsageError` for what does not go together.
@@ -73,12 +78,12 @@ class GenerateOptions:
             )
         chunk = self.chunk or max(_CHUNKS[0], min(_CHUNKS[1], _STEP_TOKENS * lanes // sequences))
         chunk = max(2, min(chunk, self.max_length))
-        prompt, new = self._mix(self.max_length)
-        return Generate(max_length=self.max_length, sequences=sequences, lanes=lanes, chunk=chunk, mix=(prompt, new))
+        mix = self._mix(self.max_length)
+        return Generate(max_length=self.max_length, sequences=sequences, lanes=lanes, chunk=chunk, mix=mix)
 
     def _mix(self, max_length: int) -> tuple[int, int]:
         if self.mix is None:
-            return max_length // 2, max_length - max_length // 2
+            return 0, 0
         match = _MIX.fullmatch(self.mix)
         if match is None or not int(match[1]) or not int(match[2]):
             raise UsageError(

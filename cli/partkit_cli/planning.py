@@ -132,11 +132,27 @@ def with_provenance(plan: Plan) -> Plan:
     return plan.model_copy(update={"provenance": {"created": created, **describe_environment()}})
 
 
-def writing_plan(plan: Plan, generate: Generate) -> Plan:
-    """The plan of a step as one that writes text, with what it should reach."""
-    from partkit.planners.generation import predicted
+def writing_plan(
+    narrow: Profile,
+    generate: Generate,
+    planning: PlanOptions,
+    machine: MachineOptions,
+    output: Output,
+    *,
+    analytic: str | None,
+    refresh: bool,
+) -> Plan:
+    """A plan that writes text, from the profile of a step of one token; where a mix is asked for, of a chunk too."""
+    from partkit.data.generate import with_shape
+    from partkit.planners.generation import mixed, predicted
 
-    return plan.model_copy(update={"generate": predicted(plan, generate)})
+    wide = None
+    if generate.is_mixed:
+        spec = with_shape(narrow.model, generate.step(generate.chunk))
+        wide = profile_of_spec(spec, machine, output, analytic=analytic, refresh=refresh)
+    profile = narrow if wide is None else mixed(narrow, wide, generate)
+    plan = plan_for(profile, planning, machine, output)
+    return plan.model_copy(update={"generate": predicted(plan, generate, narrow, wide)})
 
 
 def default_path(plan: Plan, num_stages: int | None = None) -> Path:

@@ -28,18 +28,25 @@ class Generate(Record):
     """Groups of sequences that are under way at once, each at another stage."""
     chunk: int = Field(default=32, ge=2)
     """Tokens of a prompt that a step takes."""
-    mix: tuple[int, int] = (128, 128)
-    """Prompt and new tokens of a usual sequence."""
+    mix: tuple[int, int] = (0, 0)
+    """Prompt and new tokens of the usual sequence that the plan is balanced for; 0, 0: for writing alone."""
     tokens_per_s: Measured = 0.0
-    """New tokens that all sequences together should give, once their prompts are read."""
+    """New tokens that all sequences together should give: of ``mix``, or once all prompts are read."""
     token_s: Measured = 0.0
     """Seconds that one sequence should take from token to token."""
+    first_token_s: Measured = 0.0
+    """Seconds from a prompt of ``mix`` that has a place to its first token; 0: not predicted."""
 
     @model_validator(mode="after")
     def _lanes_are_equal(self) -> Generate:
         if self.sequences % self.lanes:
             raise ValueError(f"{self.sequences} sequences cannot be dealt to {self.lanes} lanes evenly")
         return self
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the plan is balanced for reading prompts too."""
+        return self.mix != (0, 0)
 
     @property
     def rows(self) -> int:

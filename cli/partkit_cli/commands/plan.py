@@ -76,10 +76,10 @@ def plan(
         return
     if measure:
         made = _measured_plan(profile, planning, machine, output, typed=profile.model.source == model)
+    elif generate is not None:
+        made = writing_plan(profile, generate, planning, machine, output, analytic=analytic, refresh=refresh)
     else:
         made = plan_for(profile, planning, machine, output)
-    if generate is not None:
-        made = writing_plan(made, generate)
     output.document(made)
     written = write_plan(made, path, output, num_stages=planning.num_stages)
     output.next_step(after_plan(made, written, MachineOptions(memory=machine.memory)))

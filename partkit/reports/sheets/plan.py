@@ -65,7 +65,8 @@ def _writing(generate: Generate) -> str:
     """What a plan that writes text should reach; its items are steps."""
     rate, gap = format_rate(generate.tokens_per_s), format_seconds(generate.token_s)
     lanes = f"{generate.lanes} lane{'s' if generate.lanes > 1 else ''} of {generate.rows}"
-    return f"predicted {rate} tokens/s, {gap} from token to token: up to {generate.max_length} tokens in {lanes}"
+    first = f"first token after {format_seconds(generate.first_token_s)}, " if generate.first_token_s else ""
+    return f"predicted {rate} tokens/s, {first}{gap} from token to token: up to {generate.max_length} tokens in {lanes}"
 
 
 def _bottleneck(plan: Plan) -> str:
