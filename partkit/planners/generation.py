@@ -1,7 +1,7 @@
 """How fast a plan of steps writes, and the profile of steps that read prompts and write in turn.
 
-With L lanes of R rows over stages of s seconds each, and t seconds for one step's way through all of them and the token's
-way back, a lane takes a step every max(L * max(s), t) seconds, and R tokens come of each.
+With L lanes of R rows over stages of s seconds each, and t seconds for one step's way through all of them and the
+token's way back, a lane takes a step every max(L * max(s), t) seconds, and R tokens come of each.
 
 A sequence of P tokens of prompt and N new ones takes ceil(P / C) steps of a chunk of C tokens, the last of which gives
 its first token, and N - 1 steps of one token. While any of a lane's rows reads its prompt the lane's step is that wide.
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from partkit.data.generate import Generate
 from partkit.data.plan import Plan, Stage
 from partkit.data.profile import Calibration, Profile
+from partkit.errors import MismatchError
 
 _TOKEN_BYTES = 8
 
@@ -21,10 +22,14 @@ _TOKEN_BYTES = 8
 def mixed(narrow: Profile, wide: Profile, generate: Generate) -> Profile:
     """A profile of the mean step of ``generate.mix``, from those of steps of one token and of a chunk.
 
-    Both have the same nodes: a chunk's step is the same graph in other shapes.
+    Both have the same nodes: a chunk's step is the same graph in other shapes. Raises :class:`MismatchError` otherwise.
     """
     share = wide_share(generate)
-    assert [node.name for node in narrow.nodes] == [node.name for node in wide.nodes]
+    if [node.name for node in narrow.nodes] != [node.name for node in wide.nodes]:
+        raise MismatchError(
+            f"the profiles of {narrow.model.source} for steps of one token and of {generate.chunk} have other nodes",
+            hint="measure both anew with --refresh, or leave --mix out",
+        )
     scale = wide.calibration.scale / narrow.calibration.scale
     nodes = tuple(
         one.model_copy(
