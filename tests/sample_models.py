@@ -87,3 +87,30 @@ class BranchingLayers(nn.Module):
 
 def branching_layers() -> tuple[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
     return BranchingLayers(), (torch.randn(2, 4),), {}
+
+
+class Centred(nn.Module):
+    """Takes from each sample what all samples of its batch are on average, where ``shares`` says so."""
+
+    def __init__(self, *, shares: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.shares = nn.Linear(4, 16), nn.Linear(16, 3), shares
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = torch.relu(self.first(x))
+        if self.shares:
+            hidden = hidden - hidden.mean(0)
+        result: torch.Tensor = self.second(hidden)
+        return result
+
+
+def apart() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """Samples that have nothing to do with each other, six of them at most."""
+    torch.manual_seed(0)
+    return Centred(shares=False), (torch.rand(6, 4),)
+
+
+def centred() -> tuple[nn.Module, tuple[torch.Tensor, ...]]:
+    """Samples that share the mean of their batch."""
+    torch.manual_seed(0)
+    return Centred(shares=True), (torch.rand(6, 4),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -202,6 +202,15 @@ class PlanOptions:
             "(default: one a stage, where they suffice).",
         ),
     ] = None
+    microbatch: Annotated[
+        int, typer.Option(min=1, max=4096, help="Items that are put together into one batch, where that is safe.")
+    ] = 1
+    max_delay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Longest that an item waits for others of its microbatch, as 5ms; default: 0."
+        ),
+    ] = None
     replicate: Annotated[
         str, typer.Option(metavar="N|auto", help="Devices that may share a stage; auto: any number.")
     ] = "1"
@@ -216,6 +225,22 @@ class PlanOptions:
         """Devices that may share a stage; None: any number. Raises :class:`UsageError` for what is no such number."""
         return _count_or_auto(self.replicate, "--replicate", "a number of devices")
 
+    @property
+    def max_delay_s(self) -> float:
+        """Longest that an item waits for others. Raises :class:`UsageError` for what is no time."""
+        from partkit.data.units import parse_seconds
+
+        return 0.0 if self.max_delay is None else parse_seconds(self.max_delay)
+
+    def batched(self, model: str, building: ModelOptions) -> ModelOptions:
+        """How to build a model whose batch varies up to that of a whole microbatch; as it is where its file says."""
+        if self.microbatch == 1 or model.endswith(".json"):
+            return building
+        dynamic = building.dynamic if "batch" in building.dynamic else [*building.dynamic, "batch"]
+        if model.startswith(("py:", "pt2:")):  # its own example has the largest batch
+            return replace(building, dynamic=dynamic)
+        return replace(building, dynamic=dynamic, batch=(building.batch or 1) * self.microbatch)
+
     def caps_bytes(self, cluster: Cluster) -> dict[int, int]:
         """Memory caps by device of ``cluster``; one for ``all`` holds for those that have none of their own."""
         return caps_of(self.caps, cluster)
@@ -227,7 +252,9 @@ class PlanOptions:
 
         if self.exact and self.num_stages is None:
             raise UsageError("--exact needs a number of stages", hint="add --stages N")
-        _ = self.num_stages, self.max_replicas
+        _ = self.num_stages, self.max_replicas, self.max_delay_s
+        if self.max_delay is not None and self.microbatch == 1:
+            raise UsageError("--max-delay is of microbatches, and there are none", hint="add --microbatch N")
         if self.planner not in PLANNERS:
             raise UsageError(f"there is no planner {self.planner!r}", hint=f"choose one of {', '.join(PLANNERS)}")
         for option, patterns in (("--pin", pins_of(self.pins)), ("--keep-together", self.keep_together)):
@@ -261,6 +288,8 @@ class PlanOptions:
             max_replicas=self.max_replicas,
             contiguous=not self.non_contiguous,
             lanes=self.lanes or 1,
+            microbatch=self.microbatch,
+            max_delay_s=self.max_delay_s,
         )
 
 

@@ -32,6 +32,10 @@ class InputSpec(Record):
         """The smallest size of a dimension that varies."""
         return self.smallest.get(str(place), 1)
 
+    def place_of(self, label: str) -> int | None:
+        """The first dimension that is the size of this name; None where none is."""
+        return next((int(place) for place, name in self.dynamic.items() if name == label), None)
+
     def resized(self, sizes: Mapping[str, int]) -> InputSpec:
         """The same input with other values for its varying dimensions."""
         shape = [sizes.get(self.dynamic.get(str(place), ""), size) for place, size in enumerate(self.shape)]

@@ -142,6 +142,8 @@ class Row(Record):
     """What must be read with the figures."""
     lanes: int = 1
     """Items that each device computed side by side."""
+    microbatch: int = 1
+    """Items that went through the model as one."""
 
 
 class Verdict(Record):

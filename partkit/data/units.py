@@ -19,7 +19,7 @@ _BYTE_UNITS = {
     "gib": 2**30,
     "tib": 2**40,
 }
-_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Zµ]*)\s*")
 
 
 def parse_bytes(text: str) -> int:
@@ -35,6 +35,21 @@ def parse_bytes(text: str) -> int:
     if match is None or factor is None or not math.isfinite(float(match.group(1)) * factor):
         raise UsageError(f"{text!r} is not a size", hint="write it as 24GiB, 1.5GB or a number of bytes")
     return int(float(match.group(1)) * factor)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a time such as ``"20ms"``, ``"500 us"`` or ``"0.5s"``.
+
+    Raises :class:`UsageError` for anything else, a bare number included: nobody knows its unit.
+
+    >>> parse_seconds("20ms"), parse_seconds("0.5 s")
+    (0.02, 0.5)
+    """
+    match = _SIZE.fullmatch(text)
+    factor = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}.get(match.group(2).lower()) if match else None
+    if match is None or factor is None:
+        raise UsageError(f"{text!r} is not a time", hint="write it as 20ms, 500us or 0.5s")
+    return float(match.group(1)) * factor
 
 
 def format_bytes(num_bytes: float) -> str:

@@ -82,6 +82,8 @@ def to_plan(
         stages=plan_stages(problem.graph, outcome.assignment, sending, num_slots=request.num_slots),
         objective=request.objective,
         lanes=request.lanes,
+        microbatch=request.microbatch,
+        max_delay_s=request.max_delay_s,
         prediction=predict(profile, problem.cluster, sending.costs),
         bound=certify(problem, outcome, sending),
         alternatives=alternatives,

@@ -17,10 +17,11 @@ def require_filling(plan: Plan, executor: str, *, records: bool) -> None:
 
     ``records``: the run's timeline is to be told, which is of one lane (:class:`UsageError`).
     """
-    if plan.microbatch > 1:
+    if plan.microbatch > 1 and "batch" not in plan.model.sizes:
         raise MismatchError(
-            f"the plan asks for {plan.microbatch} items a microbatch, which {executor} does not have",
-            hint='set "microbatch" to 1 in the plan, or plan again',
+            f"the plan asks for {plan.microbatch} items a microbatch, and the batch of {plan.model.source} is fixed in "
+            "it",
+            hint=f"plan again with --microbatch {plan.microbatch}",
         )
     if plan.lanes > 1 and not executor_info(executor).has_lanes:
         able = ", ".join(name for name, info in EXECUTORS.items() if info.has_lanes)

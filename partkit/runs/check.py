@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partkit.data.job import RunJob
+from partkit.data.model import ModelSpec
 from partkit.data.orders import CheckOutputs, Load, WriteReference
 from partkit.data.progress import Progress, silent
 from partkit.data.replies import CastError, Loaded, OutputDifference
@@ -79,13 +80,18 @@ def check_outputs(group: Ranks[RunJob], reference: Path | None, *, at_once: int 
     return judged([reply.difference for reply in replies], group.job, ran=True)
 
 
+def tolerance_of(spec: ModelSpec) -> float:
+    """Largest difference of outputs that a model's precision allows, where the largest output is 1 or less."""
+    return TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
+
+
 def judged(differences: Sequence[OutputDifference | None], job: RunJob, *, ran: bool = False) -> Check:
     """Combine ranks' output differences into a check, by what the model's precision allows.
 
     None stands for a rank that returned nothing; ``ran``: some rank must have returned outputs.
     """
     spec = job.model
-    allowed = TF32_TOLERANCE if spec.tf32 and spec.dtype == "float32" else TOLERANCES[spec.dtype]
+    allowed = tolerance_of(spec)
     told = [each for each in differences if each is not None]
     if not told:
         return Check(max_abs_diff=None, tolerance=allowed, passed=False if ran else None)

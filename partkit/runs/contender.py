@@ -103,6 +103,7 @@ def row_of(contender: Contender) -> Row:
         busy=tuple(statistics.fmean(run.busy for run in runs) for runs in by_rank),
         note=contender.note,
         lanes=1 if contender.group is None else contender.group.job.lanes,
+        microbatch=1 if contender.group is None else contender.group.job.plan.microbatch,
     )
 
 

@@ -63,10 +63,10 @@ def run_file(
         replan=replan,
     ) as pipeline:
         seen = map_file(pipeline, inputs, outputs, progress, sizes=options.sizes)
-    return _result(inputs, seen, pipeline.restarted)
+    return _result(plan, inputs, seen, pipeline.restarted)
 
 
-def _result(inputs: Path, seen: Mapped, restarted: tuple[str, ...]) -> RunResult:
+def _result(plan: Plan, inputs: Path, seen: Mapped, restarted: tuple[str, ...]) -> RunResult:
     batch, count = seen.shapes.batch, seen.shapes.count
     if count == 0:
         rate = steady = 0.0
@@ -83,6 +83,7 @@ def _result(inputs: Path, seen: Mapped, restarted: tuple[str, ...]) -> RunResult
         latency_s=Latency(p50=percentile(waits, 0.5), p95=percentile(waits, 0.95)),
         items=count,
         batch=batch,
+        microbatch=plan.microbatch,
         check=Check(max_abs_diff=None, tolerance=0.0, passed=None),
         source=str(inputs),
         environment=describe_environment(),

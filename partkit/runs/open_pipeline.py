@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Self
@@ -29,8 +31,10 @@ from partkit.models.of_job import capture_job_model, load_job_model
 from partkit.ranks.run_options import RunOptions, job_of
 from partkit.runs.async_items import in_order
 from partkit.runs.replan import plan_without
+from partkit.runs.sample_check import require_independent_samples
 from partkit.runs.serving import CLOSED, Replan, Serving
 from partkit.runs.submissions import Submission, Submissions
+from partkit.runs.together import Part, Together
 from partkit.transport.buffers import copy_alone
 from partkit.transport.item_form import ItemForm
 
@@ -113,15 +117,26 @@ class Pipeline:
         self._numbers = itertools.count()
         self._serving = Serving(job, restarts, replan)
         try:
-            captured = capture_job_model(job, load_job_model(job))  # meanwhile, for the structure of items
+            loaded = load_job_model(job)
+            captured = capture_job_model(job, loaded)  # meanwhile, for the structure of items
             self.form = ItemForm(captured, outputs)
             """What items and outputs look like."""
+            self._together = Together(self.form, job.plan.microbatch)
             self._serving.open(self.form, max_in_flight)
+            if self._together.most > 1:
+                require_independent_samples(self._through, self._together.buckets, self.form, job, loaded)
         except BaseException as error:
             if self._serving.kill(error):
                 self._serving.close_channel()
             raise
-        self._submissions = Submissions(self._serving, self._await_output, self._submitted, self._abandon)
+        self._submissions = Submissions(
+            self._serving,
+            self._together,
+            job.plan.max_delay_s,
+            self._await_output,
+            self._submitted,
+            self._abandon,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +189,7 @@ class Pipeline:
 
     def amap(self, items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
         """The output for each item, in order, as they come: ``async for output in pipeline.amap(items)``."""
-        return in_order(items, self._aenter, 2 * self._serving.num_slots)
+        return in_order(items, self._aenter, 2 * self.num_slots)
 
     async def _aenter(self, item: Any) -> asyncio.Future[Any]:
         submission = self._enter(item)
@@ -191,9 +206,9 @@ class Pipeline:
         number = next(self._numbers)
         try:
             bound = self.form.bind(item, number)
-            submission = Submission(bound, self.form.sizes_of(bound, number))
+            submission = Submission(Part(bound, self.form.sizes_of(bound, number)))
         except UsageError as error:
-            submission = Submission({}, {})
+            submission = Submission(Part({}, {}))
             submission.future.set_exception(error)
             submission.admit()
             return submission
@@ -208,7 +223,7 @@ class Pipeline:
     @property
     def num_slots(self) -> int:
         """Items that may be between input and output at once."""
-        return self._serving.num_slots
+        return self._serving.num_slots * self._together.most
 
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
@@ -259,14 +274,14 @@ class Pipeline:
             self._require_free()
             self._is_mapping = True
         serving, has_more, fault = self._serving, True, None
-        numbered = enumerate(items)
+        groups, under_way = self._together.groups(self._parts(items)), deque[list[Part]]()
         try:
             while has_more or serving.num_under_way:
                 if serving.num_under_way and (not has_more or not serving.has_room or serving.has_output):
-                    yield self._next(rebuild)
+                    yield from self._next(under_way.popleft(), rebuild)
                     continue
                 try:
-                    has_more = self._put_next(numbered)
+                    has_more = self._put_next(groups, under_way)
                 except Exception as error:  # noqa: BLE001 - of the items' own iterator or form: first what came before
                     has_more, fault = False, error
             if fault is not None:
@@ -277,19 +292,43 @@ class Pipeline:
                 serving.take()
             self._is_mapping = False
 
-    def _put_next(self, numbered: Iterator[tuple[int, Any]]) -> bool:
-        """Put the next item; False where there is none."""
-        for number, item in numbered:
+    def _through(self, groups: Iterable[Sequence[Part]]) -> Iterator[Sequence[Mapping[str, torch.Tensor]]]:
+        """Each item's outputs of each microbatch."""
+        waiting, under_way = iter(groups), deque[Sequence[Part]]()
+        group = next(waiting, None)
+        while group is not None or under_way:
+            if group is not None and self._serving.has_room:
+                self._serving.put(*self._together.joined(group))
+                under_way.append(group)
+                group = next(waiting, None)
+                continue
+            self._serving.await_output()
+            yield self._together.apart(self._serving.take()[0], under_way.popleft())
+
+    def _parts(self, items: Iterator[Any]) -> Iterator[Part]:
+        for number, item in enumerate(items):
             if not self._serving.is_open:
                 raise UsageError(CLOSED)
             bound = self.form.bind(item, number)
-            self._serving.put(bound, self.form.sizes_of(bound, number))
-            return True
-        return False
+            yield Part(bound, self.form.sizes_of(bound, number))
 
-    def _next(self, rebuild: Rebuild) -> Any:
+    def _put_next(self, groups: Iterator[list[Part]], under_way: deque[list[Part]]) -> bool:
+        """Put the next item, or as many as share a slot; False where there is none."""
+        group = next(groups, None)
+        if group is None:
+            return False
+        self._serving.put(*self._together.joined(group))
+        under_way.append([Part({}, part.sizes) for part in group])
+        return True
+
+    def _next(self, group: list[Part], rebuild: Rebuild) -> Iterator[Any]:
+        """The outputs of the items that share the next slot."""
         self._await_output()
-        return rebuild(self._lent(*self._serving.take()))
+        tensors, is_short = self._serving.take()
+        taken = deque(self._together.apart(tensors, group))
+        del tensors
+        while taken:  # held nowhere else: what the user lets go of is free
+            yield rebuild(self._lent(taken.popleft(), is_short))
 
     def _submitted(self, tensors: Mapping[str, torch.Tensor], is_short: bool) -> Any:
         return self.form.rebuild(self._lent(tensors, is_short))
@@ -306,10 +345,10 @@ class Pipeline:
             copy_alone(copy, tensors[name])
         return copies
 
-    def _await_output(self) -> None:
-        """Wait until the next output is there. Raises :class:`RankFailedError` where it will not come."""
+    def _await_output(self, until: float = math.inf) -> bool:
+        """Wait for the next output until that time; raises :class:`RankFailedError` where it will not come."""
         try:
-            self._serving.await_output()
+            return self._serving.await_output(until)
         except BaseException as error:
             if not isinstance(error, KeyboardInterrupt):  # that is for whoever has opened the pipeline
                 self._abandon(error)

@@ -35,6 +35,7 @@ def result_of(
         items=measured.items,
         batch=job.fed.batch,
         lanes=job.lanes,
+        microbatch=plan.microbatch,
         check=check,
         stages=stages,
         bottleneck_efficiency=None if slowest is None else steady * slowest / job.fed.batch,

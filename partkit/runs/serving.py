@@ -8,6 +8,7 @@ What the program was lent stays as it is: the old slots' memory lives as long as
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import warnings
@@ -60,8 +61,11 @@ class Serving:
     def open(self, form: ItemForm, max_in_flight: int | None) -> None:
         """Await the ranks' loading and open the channel to them."""
         self._group.collect(self._loading, timeout_s=self._load_s)
-        fewest = self._job.num_slots * (len(places(self._job.plan, self._job.host_by_place)) + 1)
-        period_s = self._job.plan.prediction.period_s
+        num_places, plan = len(places(self._job.plan, self._job.host_by_place)), self._job.plan
+        fewest, period_s = self._job.num_slots * (num_places + 1), plan.prediction.period_s
+        if plan.microbatch > 1:  # what waits in slots joins no microbatch: only as many as keep stages at work
+            fewest, period_s = self._job.lanes * (num_places + 1) + 1, 0.0
+            max_in_flight = None if max_in_flight is None else max(1, max_in_flight // plan.microbatch)
         self._form = form
         self._slots = choose_slots(fewest, period_s, form.inputs, form.outputs, shared_folder(), max_in_flight)
         self._channel = self._connected()
@@ -98,18 +102,24 @@ class Serving:
         """See :meth:`ItemChannel.take`."""
         return self._channel.take()
 
-    def await_output(self) -> None:
-        """Wait until the next output is there. Raises :class:`RankFailedError` where it will not come."""
+    def await_output(self, until: float = math.inf) -> bool:
+        """Wait for the next output, at most ``until`` (``time.monotonic()``); returns whether it is there.
+
+        Raises :class:`RankFailedError` where it will not come.
+        """
         if self._channel.has_output:
-            return
+            return True
         deadline = time.monotonic() + self._job.timeout_s
-        while not self._channel.wait(_LOOK_S):
+        while not self._channel.wait(min(_LOOK_S, max(until - time.monotonic(), 0.0))):
+            if time.monotonic() >= until:
+                return False
             error = self._loss(deadline)
             if error is not None:
                 self._recover(error)
                 deadline = time.monotonic() + self._job.timeout_s
             elif self._channel.is_alone:
                 time.sleep(_LOOK_S)  # the rank is about to be seen as ended
+        return True
 
     # --- the ranks ---
 

@@ -228,7 +228,7 @@ def _plan(
     elif not needs_capture:
         plan = _uncaptured_plan(building.spec(model), planning, machine, output)
         return plan, write_plan(plan, None, output), plan.model.source == model
-    profile = profile_of(model, building, machine, output)
+    profile = profile_of(model, planning.batched(model, building), machine, output)
     plan = plan_for(profile, planning, machine, output)
     written = write_plan(plan, None, output, num_stages=planning.num_stages)
     return plan, written, plan.model.source == model

@@ -70,6 +70,7 @@ def plan(
     require_plannable(planning, machine, folder=None if path else PLANS, analytic=None if is_file(model) else analytic)
     require_memory_of_use(machine, file=model if is_file(model) else None, analytic=analytic)
     generate = writing.checked(asked, building, file=is_file(model), other=pareto or measure)
+    building = planning.batched(model, building)
     profile = profile_of(model, building, machine, output, analytic=analytic, refresh=refresh, generate=generate)
     if pareto:
         _list_frontier(profile, planning, machine, path, output)

@@ -131,6 +131,12 @@ def make_problem(profile: Profile, cluster: Cluster, request: PlanRequest) -> Pr
             f"{request.lanes} lanes were asked for, and a CPU computes one item at a time",
             hint="leave out --lanes, or plan for GPUs",
         )
+    if request.microbatch > profile.model.sizes.get("batch", 1):
+        raise UsageError(
+            f"microbatches of {request.microbatch} items were asked for, and {profile.model.source} was profiled for a "
+            f"batch of {profile.model.batch}{'' if 'batch' in profile.model.sizes else ', which does not vary'}",
+            hint="plan the model by its name, or profile it with --dynamic batch --batch N",
+        )
     unknown = sorted(set(request.memory_caps_bytes) - set(range(num_devices)))
     if unknown:
         raise UsageError(

@@ -39,6 +39,10 @@ class PlanRequest(Record):
     """In-flight slots of each received and each sent value, for each lane."""
     lanes: int = Field(default=1, ge=1)
     """Items that each stage computes side by side."""
+    microbatch: int = Field(default=1, ge=1)
+    """Items of a program that are put together; the profile is of them all, its batch varying up to that."""
+    max_delay_s: float = Field(default=0.0, ge=0)
+    """Longest that an item waits for others of its microbatch."""
     max_ideals: int = Field(default=20_000, ge=1)
     """Downsets of the graph that the exact search may enumerate."""
     time_limit_s: float | None = Field(default=None, gt=0)

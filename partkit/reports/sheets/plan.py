@@ -35,6 +35,9 @@ def plan_sheet(plan: Plan) -> Sheet:
     notes += [_round(number, measured) for number, measured in enumerate(plan.rounds, start=1)]
     if plan.lanes > 1:
         notes.append(f"{plan.lanes} lanes: each device computes as many items side by side; times are of one alone")
+    if plan.microbatch > 1:
+        delay = f", each waiting for others {format_seconds(plan.max_delay_s)} at most" if plan.max_delay_s else ""
+        notes.append(f"microbatches: {plan.microbatch} items go through the stages as one{delay}")
     margin = plan.cluster.provenance.get("memory_margin")
     if isinstance(margin, float):
         notes.append(f"of each device's free memory {100 * margin:.0f}% is left alone (--margin)")

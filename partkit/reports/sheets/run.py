@@ -28,6 +28,7 @@ def run_sheet(result: RunResult) -> Sheet:
     heading = f"{result.executor} · {format_count(result.items)} items of batch {result.batch}"
     heading += f" of {result.source}" if result.source else ""
     heading += f" in {result.lanes} lanes" if result.lanes > 1 else ""
+    heading += f", {result.microbatch} items as one" if result.microbatch > 1 else ""
     notes = (_speed(result), *_efficiency(result), _check(result.check), *_loading(result.ranks))
     warnings = tuple(f"warning: {warning}" for warning in result.warnings)
     decided = tuple(f"note: {note}" for note in result.notes)
@@ -41,6 +42,7 @@ def _figures(result: RunResult) -> Table:
         "items": result.items,
         "batch": result.batch,
         "lanes": result.lanes,
+        "microbatch": result.microbatch,
         "samples_per_s": result.samples_per_s,
         "steady_samples_per_s": result.steady_samples_per_s,
         "latency_p50_s": result.latency_s.p50,
