@@ -115,7 +115,7 @@ class Generator:
             if stream is None or tell is None:
                 replies = self._group.call(order)
             else:
-                teller = _Teller(stream, tell, self.tokenizer)
+                teller = Teller(stream, tell, self.tokenizer)
                 replies = self._group.call(order, while_waiting=teller.look)
                 teller.look()
         environment = self._group.call(DescribeEnvironment())[0].environment
@@ -184,7 +184,7 @@ def _range_of(plan: Plan) -> tuple[int, int]:
     return int(tokens.range[0]), int(tokens.range[1])
 
 
-class _Teller:
+class Teller:
     """Reads the file of tokens as it grows."""
 
     def __init__(self, path: Path, tell: Callable[[Piece], None], tokenizer: Tokenizer | None) -> None:
