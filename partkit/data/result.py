@@ -94,6 +94,9 @@ class RunResult(Document):
     """Items that each place computed side by side."""
     microbatch: int = 1
     """Items that went through the stages as one."""
+    max_latency_s: Measured | None = None
+    """The bound on the 99th percentile of latency that ``samples_per_s`` is the highest rate found for
+    (``--find-rate``)."""
     check: Check
     stages: tuple[StageTime, ...] = ()
     idle: tuple[StageIdle, ...] = ()

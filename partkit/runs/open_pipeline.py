@@ -225,6 +225,11 @@ class Pipeline:
         """Items that may be between input and output at once."""
         return self._serving.num_slots * self._together.most
 
+    @property
+    def num_lanes(self) -> int:
+        """Items, or microbatches, that each stage computes side by side."""
+        return self._job.lanes
+
     def pids(self) -> dict[int, int]:
         """Process id by rank."""
         return self._serving.pids()

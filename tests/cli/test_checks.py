@@ -22,6 +22,13 @@ CHECKED = [
         4,
         "5 stages need 5 devices and the cluster has 4; ask for at most 4 stages or name a larger cluster",
     ),
+    (
+        "plan bert-tiny --lanes 2 --device cpu",
+        2,
+        "--lanes 2 is for GPUs: a CPU computes one item at a time; leave it out, or plan for GPUs with --analytic and "
+        "--cluster",
+    ),
+    ("plan bert-tiny --max-delay 5ms", 2, "--max-delay is of microbatches, and there are none; add --microbatch N"),
     ("plan bert-tiny --replicate none", 2, "--replicate none is not a number of devices; give 1 or more, or auto"),
     (
         "plan bert-tiny --planner best",

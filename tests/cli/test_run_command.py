@@ -77,6 +77,24 @@ def test_options_reach_the_library(partkit, library):
             ["--batch", "2"],
             "--batch 2 has no effect: the plan of bert-tiny is for fixed shapes; plan it again with '--dynamic batch'",
         ),
+        (["--find-rate"], "--find-rate needs the bound that the latency is to hold; add --max-latency, as 20ms"),
+        (["--max-latency", "20ms"], "--max-latency is the bound of --find-rate; add --find-rate"),
+        (
+            ["--find-rate", "--max-latency", "20"],
+            "'20' is not a time; write it as 20ms, 500us or 0.5s",
+        ),
+        (
+            ["--find-rate", "--max-latency", "20ms", "--rate", "9"],
+            "--find-rate sets its own load, and --rate cannot change it; leave it out",
+        ),
+        (
+            ["--microbatch", "4"],
+            "--microbatch and --max-delay are of items that come by themselves; add --inputs or --find-rate",
+        ),
+        (
+            ["--find-rate", "--max-latency", "20ms", "--microbatch", "4"],
+            "--microbatch 4 has no room in the plan: its batch is fixed; plan again with --microbatch 4",
+        ),
         (
             ["--rate", "9", "--mode", "latency"],
             "items cannot arrive at a rate and one at a time; leave out --mode latency: --rate tells the latency",

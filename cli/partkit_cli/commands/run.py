@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from partkit.errors import UsageError
 from partkit_cli.completion import plan_names
 from partkit_cli.failure import OK, OUTPUTS_DIFFER
 from partkit_cli.item_run import run_items
+from partkit_cli.load_options import refilled, require_find_rate, samples_of
 from partkit_cli.next_step import after_run
 from partkit_cli.options import MachineOptions
 from partkit_cli.output import Output
@@ -46,6 +48,18 @@ def run(
     mode: Annotated[Mode, typer.Option(help="Items in flight: many, or one at a time.")] = Mode.THROUGHPUT,
     rate: Annotated[
         float | None, typer.Option(min=1e-3, help="Samples/s that arrive, at random times; latency counts from then.")
+    ] = None,
+    find_rate: Annotated[
+        bool, typer.Option("--find-rate", help="Find the highest rate of arrivals that --max-latency holds at.")
+    ] = False,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --find-rate: bound on the p99 of latency, as 20ms.")
+    ] = None,
+    microbatch: Annotated[
+        int | None, typer.Option(min=1, help="Items put together, instead of the plan's; with --inputs or --find-rate.")
+    ] = None,
+    max_delay: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest that an item waits for others, instead of the plan's.")
     ] = None,
     devices: Annotated[
         str | None, typer.Option(metavar="I,J,K", help="Device of each stage, as 0,0,1,1: a device may host several.")
@@ -99,11 +113,25 @@ def run(
       partkit run plans/bert4.json
       partkit run plans/bert2.json --quick -o run.json
       partkit run plans/bert4.json --inputs data.safetensors --outputs out.safetensors
+      partkit run plans/bert2.json --find-rate --max-latency 20ms
       torchrun --nnodes 2 --nproc-per-node 2 ... -m partkit_cli run plans/bert4.json
     """
     from partkit.data.plan import Plan
 
-    plan = Plan.load(path)
+    planned = Plan.load(path)
+    plan = refilled(planned, microbatch, max_delay, is_used=inputs is not None or find_rate)
+    limit_s = require_find_rate(
+        find_rate,
+        max_latency,
+        others={
+            "--rate": rate is not None,
+            "--items": items is not None,
+            "--mode": mode is not Mode.THROUGHPUT,
+            "--trace": trace is not None,
+            "--inputs": inputs is not None,
+            "--loop-graph": bool(loop_graph),
+        },
+    )
     from partkit.ranks.fork_client import prepare
     from partkit.ranks.run_options import RunOptions, require_request
 
@@ -140,6 +168,15 @@ def run(
         result = run_items(plan, inputs, outputs, options, output, refused_given, restarts=restarts, replan=replan)
         return _told(result, result_path, output, after_run(plan, path, machine))
     prepare()  # before what takes seconds to import
+    if limit_s is not None or (rate is not None and plan.microbatch > 1):
+        from partkit.runs.run_under_load import run_under_load
+
+        served = replace(options, seconds=seconds or (QUICK_SECONDS if quick else None))
+        with output.progress() as progress:
+            result = run_under_load(
+                plan, served, samples=samples_of(planned, plan, batch), max_latency_s=limit_s, progress=progress
+            )
+        return _told(_labelled_quick(result) if quick else result, result_path, output, after_run(plan, path, machine))
     from partkit.runs.run import run_plan
 
     with output.progress() as progress:

@@ -85,9 +85,10 @@ def _percent(value: float | None) -> Cell:
 
 def _speed(result: RunResult) -> str:
     latency = result.latency_s
+    p99 = "" if latency.p99 is None else f", p99 {format_seconds(latency.p99)}"
     return (
         f"{format_rate(result.samples_per_s)} samples/s · steady {format_rate(result.steady_samples_per_s)} · "
-        f"latency p50 {format_seconds(latency.p50)}, p95 {format_seconds(latency.p95)}"
+        f"latency p50 {format_seconds(latency.p50)}, p95 {format_seconds(latency.p95)}{p99}"
     )
 
 
