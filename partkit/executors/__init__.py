@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from partkit.executors.info import EXECUTORS, WRITES, ExecutorInfo, executor_info, make_executor, require_executor
+from partkit.executors.info import (
+    EXECUTORS,
+    WRITERS,
+    WRITES,
+    ExecutorInfo,
+    executor_info,
+    make_executor,
+    require_executor,
+)
 
-__all__ = ["EXECUTORS", "WRITES", "ExecutorInfo", "executor_info", "make_executor", "require_executor"]
+__all__ = ["EXECUTORS", "WRITERS", "WRITES", "ExecutorInfo", "executor_info", "make_executor", "require_executor"]

@@ -83,8 +83,21 @@ EXECUTORS = {
 }
 
 WRITES = "generate"
-"""How a plan that writes text is run; no executor of whole items, and so not in the table."""
-_WRITES = ExecutorInfo("partkit.executors.generation.executor:GenerationExecutor", runs_stages=True)
+"""How a plan that writes text is run."""
+_PEERS = "partkit.executors.generation.peers"
+WRITERS = {
+    WRITES: ExecutorInfo("partkit.executors.generation.executor:GenerationExecutor", runs_stages=True),
+    "generate-single": ExecutorInfo(
+        f"{_PEERS}:SingleWriter", on_one_device=True, in_one_rank=True, needs_capture=False, holds_whole_model=True
+    ),
+    "generate-static": ExecutorInfo(
+        f"{_PEERS}:StaticWriter", on_one_device=True, in_one_rank=True, needs_capture=False, holds_whole_model=True
+    ),
+    "generate-accelerate": ExecutorInfo(
+        f"{_PEERS}:AccelerateWriter", package="accelerate", in_one_rank=True, needs_capture=False
+    ),
+}
+"""Ways to write text with a plan's model; none runs whole items, and so they are in a table of their own."""
 
 
 def executor_info(name: str) -> ExecutorInfo:
@@ -94,8 +107,8 @@ def executor_info(name: str) -> ExecutorInfo:
     """
     if name in EXECUTORS:
         return EXECUTORS[name]
-    if name == WRITES:
-        return _WRITES
+    if name in WRITERS:
+        return WRITERS[name]
     if ":" not in name:
         raise UsageError(f"there is no executor {name!r}", hint=f"choose from {', '.join(EXECUTORS)}")
     return ExecutorInfo(name)
@@ -107,14 +120,14 @@ def require_executor(name: str, *, allow_code: bool = False) -> ExecutorInfo:
     Raises :class:`UsageError` for one that is unknown or not allowed.
     """
     info = executor_info(name)
-    if name not in EXECUTORS and name != WRITES and not allow_code:
+    if name not in EXECUTORS and name not in WRITERS and not allow_code:
         raise UsageError(f"the executor {name} is Python code outside partkit", hint="allow it with --allow-code")
     return info
 
 
 def class_of(info: ExecutorInfo) -> type[Executor]:
     """The executor's class, imported now: one of the user's own from the working folder too."""
-    if info not in EXECUTORS.values():
+    if info not in (*EXECUTORS.values(), *WRITERS.values()):
         from partkit.models.own_code import look_in_working_folder  # the table itself is read without torch
 
         look_in_working_folder()

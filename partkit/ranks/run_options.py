@@ -9,7 +9,7 @@ from typing import Any, Literal
 from partkit.data.job import DeviceType, LoopGraph, RunJob
 from partkit.data.plan import NO_EXECUTOR, Plan
 from partkit.errors import MachineError, MismatchError, UsageError
-from partkit.executors import EXECUTORS, WRITES, executor_info, require_executor
+from partkit.executors import EXECUTORS, WRITERS, executor_info, require_executor
 from partkit.machine.devices import most_cuda_devices, num_cuda_devices, plainly_without_cuda, resolve_device
 from partkit.models.sources import require_consent
 from partkit.ranks.filling import require_filling
@@ -147,12 +147,12 @@ def _require_runnable(plan: Plan, executor: str) -> None:
 def _require_use(plan: Plan, executor: str) -> None:
     """Refuse a plan that writes text where whole items are run, and the other way round."""
     source = plan.model.source
-    if plan.generate is not None and executor != WRITES:
+    if plan.generate is not None and executor not in WRITERS:
         raise UsageError(
             f"the plan of {source} writes text, and {executor} takes whole items",
             hint="use 'partkit generate', or plan again without --generate",
         )
-    if plan.generate is None and executor == WRITES:
+    if plan.generate is None and executor in WRITERS:
         raise UsageError(
             f"the plan of {source} takes whole items and writes no text",
             hint=f"plan it with 'partkit plan {source} --generate --max-length N --stages {len(plan.stages)}'",

@@ -13,7 +13,7 @@ from partkit.data.generate import TOLD
 from partkit.data.orders import Load, WriteOrder, WriteText
 from partkit.data.progress import ProgressFile
 from partkit.data.replies import DeviceUse, Loaded, Reply, TextWritten
-from partkit.executors.generation.executor import GenerationExecutor
+from partkit.executors.generation.writer import Writer, make_writer
 from partkit.executors.protocol import RankContext
 from partkit.machine.environment import host_peak_bytes
 from partkit.ranks.own_folder import require_new_file
@@ -27,7 +27,7 @@ class WriteWork:
 
     def __init__(self, context: RankContext) -> None:
         self._context = context
-        self._executor: GenerationExecutor | None = None
+        self._executor: Writer | None = None
 
     def obey(self, order: WriteOrder) -> Reply:
         """Do one order."""
@@ -52,7 +52,7 @@ class WriteWork:
         if order.progress:
             file = ProgressFile(require_new_file(Path(f"{order.progress}{self._context.rank}")))
             LOADS.tell = lambda num_bytes: file.write(num_bytes, 0)
-        self._executor = GenerationExecutor(self._context)
+        self._executor = make_writer(self._context)
         self._executor.load()
         why_not = self._executor.why_no_graph
         gc.collect()

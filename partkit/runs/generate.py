@@ -120,7 +120,7 @@ class Generator:
                 teller.look()
         environment = self._group.call(DescribeEnvironment())[0].environment
         changes = {"environment": environment, "warnings": self.notes}
-        return _generation(replies, self.tokenizer).model_copy(update=changes)
+        return generation_of(replies, self.tokenizer).model_copy(update=changes)
 
     def stream(self, prompt: str | Ids, **options: Any) -> Iterator[Piece]:
         """The tokens of one prompt's continuation as they come; ``options`` are those of :meth:`generate`."""
@@ -218,7 +218,8 @@ class Teller:
         return text[len(told) :]
 
 
-def _generation(replies: Sequence[TextWritten], tokenizer: Tokenizer | None) -> Generation:
+def generation_of(replies: Sequence[TextWritten], tokenizer: Tokenizer | None) -> Generation:
+    """What the ranks' answers to an order to write come to; texts only with a tokenizer."""
     written = next(reply.written for reply in replies if reply.written)
     sequences = tuple(
         WrittenSequence(

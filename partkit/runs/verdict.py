@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from partkit.data.result import Row, Verdict
 from partkit.data.units import format_bytes, format_rate
-from partkit.executors import EXECUTORS, ExecutorInfo
+from partkit.executors import EXECUTORS, WRITERS, ExecutorInfo
 
 _TOO_LARGE = re.compile(r"needs (?P<needed>[^;]+?) on one device, and (?P<has>[^;]+)")
 """What :func:`partkit.machine.memory.require_room` says of a model that a device cannot hold."""
@@ -79,7 +79,7 @@ def _memory_text(leanest: Row) -> str:
 def _info(row: Row) -> ExecutorInfo:
     """What is known of the row's executor, whose name is without the run that a joined row is marked with."""
     name = row.executor.partition(" ")[0]
-    return EXECUTORS.get(name, ExecutorInfo(name))
+    return {**EXECUTORS, **WRITERS}.get(name, ExecutorInfo(name))
 
 
 def _rate(row: Row) -> float:

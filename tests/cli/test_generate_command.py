@@ -82,7 +82,9 @@ def test_a_request_to_write_that_cannot_be_met_is_told(partkit, options, message
 def test_a_plan_that_writes_is_refused_where_items_are_run(partkit, tmp_path):
     plan = Plan.load(GOLDEN / "plan.v1.json").model_copy(update={"generate": Generate(max_length=8, sequences=1)})
     plan.save(tmp_path / "writes.json")
-    for command in ("run", "compare"):
-        told = partkit(command, "writes.json", "--device", "cpu")
-        assert told.code == 2
-        assert "use 'partkit generate'" in told.err
+    told = partkit("run", "writes.json", "--device", "cpu")
+    assert told.code == 2
+    assert "use 'partkit generate'" in told.err
+    told = partkit("compare", "writes.json", "--with", "pipeline", "--device", "cpu")
+    assert told.code == 2
+    assert "pipeline writes no text; choose from generate, generate-single, generate-static" in told.err

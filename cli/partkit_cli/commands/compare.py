@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from partkit.data.document import Document
     from partkit.data.model import ModelSpec
     from partkit.data.plan import Plan
+    from partkit.data.progress import Progress
     from partkit.data.result import Comparison
     from partkit.executors import ExecutorInfo
+    from partkit.runs.compare import CompareOptions
 
 DEFAULT_MODEL = "bert"
 CPU_STAGES = 2
@@ -102,7 +104,9 @@ def compare(
     else:
         needs_capture = any(info.needs_capture for info in infos)
         plan, plan_path, typed = _plan(given, building, planning, machine, output, needs_capture=needs_capture)
-        _require_runnable(plan, machine, allow_code=allow_code or typed)
+        writes = plan.generate is not None
+        if not writes:
+            _require_runnable(plan, machine, allow_code=allow_code or typed)
         from partkit.ranks.fork_client import prepare
 
         prepare()  # before what takes seconds to import
@@ -122,7 +126,10 @@ def compare(
         )
         with output.progress() as progress:
             standing = None if progress is None else progress.row
-            comparison = compare_executors(plan, options, progress=progress, standing=standing)
+            if writes:
+                comparison = _compare_writers(plan, options, progress)
+            else:
+                comparison = compare_executors(plan, options, progress=progress, standing=standing)
         _show(comparison, style, output)
         if style is None:
             output.text(f"plan: {plan_path}")
@@ -143,6 +150,19 @@ def compare(
     elif style is None:
         output.next_step(following)
     return OK
+
+
+def _compare_writers(plan: Plan, options: CompareOptions, progress: Progress | None) -> Comparison:
+    """Ways to write text with a plan made for that: all of them unless some are named."""
+    from partkit.executors import WRITERS
+    from partkit.ranks.run_options import RunOptions
+    from partkit.runs.compare_writers import compare_writers
+
+    how = RunOptions(
+        device=options.device, threads=options.threads, allow_code=options.allow_code, timeout_s=options.timeout_s
+    )
+    names = tuple(WRITERS) if options.executors == DEFAULT_EXECUTORS else options.executors
+    return compare_writers(plan, how, names=names, rounds=options.rounds, progress=progress)
 
 
 def _require(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,7 @@ from partkit.executors.generation.message import (
 )
 from partkit.executors.generation.stage import StageSteps
 from partkit.executors.generation.widths import cut_like
+from partkit.executors.generation.writer import Tell
 from partkit.executors.pipeline.room import require_room_for
 from partkit.executors.protocol import RankContext
 from partkit.machine.clock import settle
@@ -50,7 +51,6 @@ _AHEAD = 2
 """Turns of a lane that a CUDA host makes before it knows the tokens of the first."""
 _TAG = 2**20
 """Of messages, apart from edges'."""
-Tell = Callable[[int, int], None]
 
 
 @dataclass

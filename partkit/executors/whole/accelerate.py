@@ -5,7 +5,7 @@ The device map is accelerate's own, balanced one. One item is in one layer at a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class AccelerateExecutor(WholeModelExecutor):
 
         Raises :class:`UnsupportedError` on fewer than two CUDA devices, and where accelerate itself raises.
         """
-        accelerate = import_accelerate()
+        import_accelerate()
         indexes, kind = sorted(set(self._job.device_by_place)), self._context.device.type
         if kind != "cuda" or len(indexes) < 2:
             raise UnsupportedError(
@@ -33,18 +33,25 @@ class AccelerateExecutor(WholeModelExecutor):
                 f"{len(indexes)} {kind} device{'s' if len(indexes) != 1 else ''}"
             )
         self._devices = [torch.device("cuda", index) for index in indexes]
-        module = loaded.build()
         with faults_are_reasons("accelerate"):
-            whole = list(getattr(module, "_no_split_modules", None) or [])
-            room = {device.index: torch.cuda.mem_get_info(device)[0] for device in self._devices}
-            balanced = accelerate.utils.get_balanced_memory(module, max_memory=room, no_split_module_classes=whole)
-            placed = accelerate.infer_auto_device_map(module, max_memory=balanced, no_split_module_classes=whole)
-            loaded.fill(module, lambda name, _parameter, tensor: tensor.to(_device_in(placed, name)))
-            dispatched: torch.nn.Module = accelerate.dispatch_model(module, device_map=placed)
+            dispatched = dispatched_over(self._devices, loaded)
             args, kwargs = self._calls[0]
             with torch.no_grad():
                 dispatched(*args, **kwargs)
         return dispatched
+
+
+def dispatched_over(devices: Sequence[torch.device], loaded: LoadedModel) -> torch.nn.Module:
+    """A copy of the module with its weights, layers on ``devices`` as accelerate balances them."""
+    accelerate = import_accelerate()
+    module = loaded.build()
+    whole = list(getattr(module, "_no_split_modules", None) or [])
+    room = {device.index: torch.cuda.mem_get_info(device)[0] for device in devices}
+    balanced = accelerate.utils.get_balanced_memory(module, max_memory=room, no_split_module_classes=whole)
+    placed = accelerate.infer_auto_device_map(module, max_memory=balanced, no_split_module_classes=whole)
+    loaded.fill(module, lambda name, _parameter, tensor: tensor.to(_device_in(placed, name)))
+    dispatched: torch.nn.Module = accelerate.dispatch_model(module, device_map=placed)
+    return dispatched
 
 
 def _device_in(placed: Mapping[str, int | str], name: str) -> int | str:
