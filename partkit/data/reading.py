@@ -94,6 +94,16 @@ def shown(value: object) -> str:
     return f"{text[:_SHOWN]}...{length}"
 
 
+def in_one_line(error: object, most: int = 400) -> str:
+    """What somebody else's code says of a fault, for a message: its lines as one, cut where it is long.
+
+    >>> in_one_line("not like this:\\n  that", most=10)
+    'not like t...'
+    """
+    text = " ".join(str(error)[: 8 * most].split())
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def _require_few(text: str, path: str | os.PathLike[str]) -> None:
     """Bound what the parsed values take, which may be 30 times the text."""
     values, containers = text.count(",") + text.count(":"), text.count("[") + text.count("{")

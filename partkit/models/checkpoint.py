@@ -28,6 +28,8 @@ _BITS_BY_DTYPE = {
 """The dtypes whose data length is checked against the shape; those of less than a byte are left to safetensors."""
 _KNOWN_DTYPES = {*_BITS_BY_DTYPE, "F4", "F6_E2M3", "F6_E3M2"}
 _MOST_TENSORS = 1_000_000
+_LONGEST_NAME = 255
+"""Characters of a file's name, on the systems that there are."""
 
 TORCH_NAME_BY_DTYPE = {
     "F64": "float64",
@@ -196,16 +198,23 @@ def _check_extent(file: Path, key: str, item: Mapping[str, Any], data_size: int)
         )
     if end > data_size:
         raise WeightsError(
-            f"{file} is truncated: tensor {key!r} ends at byte {end} of the data, which has {data_size} bytes",
+            f"{file} is truncated: tensor {shown(key)} ends at byte {end} of the data, which has {data_size} bytes",
             hint="copy or download the file again",
         )
     bits = _BITS_BY_DTYPE.get(item["dtype"])
     needed = None if bits is None else bits // 8 * math.prod(item["shape"])
     if needed is not None and end - start != needed:
         raise WeightsError(
-            f"{file} is damaged: tensor {key!r} has {end - start} bytes, and its shape {item['shape']} of "
+            f"{file} is damaged: tensor {shown(key)} has {end - start} bytes, and its shape {shown(item['shape'])} of "
             f"{item['dtype']} takes {needed}"
         )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with characters that no name has
+        return False
 
 
 def _read_shards(index: Path) -> dict[str, Entry]:
@@ -221,13 +230,14 @@ def _read_shards(index: Path) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     for name in names:
         if Path(name).name != name:
-            raise WeightsError(f"{index} names the file {name!r}, which isn't in the same folder")
-        if not (folder / name).exists():
+            raise WeightsError(f"{index} names the file {shown(name)}, which isn't in the same folder")
+        if not _exists(folder / name):
             raise WeightsError(
-                f"{folder / name} is missing, and {index.name} names it", hint="download the model again"
+                f"{folder}/{name[:_LONGEST_NAME]} is missing, and {index.name} names it",
+                hint="download the model again",
             )
         entries |= read_header(folder / name)
     for key, name in file_by_key.items():
         if key not in entries or entries[key].file.name != name:
-            raise WeightsError(f"{folder / name} has no tensor {key!r}, which {index.name} says is there")
+            raise WeightsError(f"{folder / name} has no tensor {shown(key)}, which {index.name} says is there")
     return entries

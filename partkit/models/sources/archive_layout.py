@@ -81,7 +81,7 @@ def _seen_by_torch(file: IO[bytes], where: str) -> list[tuple[str, int, int]]:
         return [
             (name, reader.get_record_size(name), reader.get_record_offset(name)) for name in reader.get_all_records()
         ]
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise FormatError(f"{where} is damaged: torch can't list it ({str(error).splitlines()[0]})") from None
     finally:
         file.seek(0)
@@ -89,8 +89,10 @@ def _seen_by_torch(file: IO[bytes], where: str) -> list[tuple[str, int, int]]:
 
 def data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     """Where a member's bytes begin in the file."""
-    file.seek(info.header_offset)
-    header = file.read(_LOCAL_HEADER.size)
+    header = b""
+    if info.header_offset >= 0:  # it is not where the directory says that it is longer than the file
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size:
         raise FormatError(f"the archive is damaged: {info.filename!r} lies outside it")
     name_bytes, extra_bytes = _LOCAL_HEADER.unpack(header)

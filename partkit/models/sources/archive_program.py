@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from partkit.data.reading import shown
 from partkit.errors import FormatError
 
 _NAMESPACES = ("aten", "prims", "quantized_decomposed", "torchvision", "transformers")
@@ -236,7 +237,7 @@ class _Program:
 
     def _refuse(self, does: str, what: object) -> None:
         raise FormatError(
-            f"{self._where} {does} {what!r}, which a program saved by torch.export.save for partkit doesn't",
+            f"{self._where} {does} {shown(what)}, which a program saved by torch.export.save for partkit doesn't",
             hint="export the model with plain tensors and torch's own operators",
         )
 

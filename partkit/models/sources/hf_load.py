@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from partkit.data.model import ModelSpec
+from partkit.data.reading import in_one_line
 from partkit.errors import UsageError, WeightsError
 from partkit.models.checkpoint import TORCH_NAME_BY_DTYPE, Checkpoint, find_checkpoint
 from partkit.models.sources.base import asked_dtype
@@ -118,7 +119,7 @@ def _faults_of_config(folder: Path) -> Iterator[None]:
         *(OSError, ImportError, RuntimeError, StrictDataclassError),
     ) as error:
         raise UsageError(
-            f"transformers {import_transformers().__version__} can't build the model of {folder}: {error}",
+            f"transformers {import_transformers().__version__} can't build the model of {folder}: {in_one_line(error)}",
             hint="check config.json and --task, or upgrade transformers",
         ) from error
 

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._sympy.value_ranges import ValueRanges
 
 from partkit.data.model import InputSpec, ModelSpec
+from partkit.data.reading import in_one_line
 from partkit.errors import FormatError, UsageError
 from partkit.models.sources.archive_tensors import map_tensors, without_tensors
 from partkit.models.sources.base import asked_dtype, named_dimensions
@@ -42,7 +43,7 @@ def load_program(spec: ModelSpec, path: Path, file: IO[bytes]) -> LoadedModel:
         map_tensors(exported, file)
     except Exception as error:  # damage shows itself anywhere in torch's reader
         raise FormatError(
-            f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {error}",
+            f"torch {torch.__version__} can't read {path}: {type(error).__name__}: {in_one_line(error)}",
             hint="it may be damaged, or saved by a newer torch",
         ) from error
     exported._guards_code = []  # Python text that torch would compile; shapes are checked by partkit's own inputs
