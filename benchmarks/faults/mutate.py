@@ -11,7 +11,7 @@ HOSTILE: tuple[Callable[[random.Random], str], ...] = (
     *((lambda _, text=text: text) for text in (
         "null", "true", "-1", "0", "1e308", "1e-320", "1e400", "NaN", "-Infinity", "[]", "{}", '""', '"\\ud800"', "5.5",
         '"../../etc/passwd"', '"/etc/passwd"', '"__import__(\'os\').system(\'true\')"', '"(a+)+$"', '"\\u0000"',
-        "2147483648", "9223372036854775808", "1" + "0" * 400, "9" * 5000, "[" * 200,
+        "2147483648", "9223372036854775808", "1" + "0" * 400, "9" * 5000, "[" * 200 + "]" * 200,
         '"\\u001b[31m"', '"cuda"',
     )),
     lambda draw: json.dumps("x" * draw.choice((1_000, 100_000))),
