@@ -24,6 +24,7 @@ from partkit.data.device_calibration import DeviceCalibration
 from partkit.data.gauges import Gauge
 from partkit.models.capture.captured import Capture, largest
 from partkit.models.capture.sizes import item_size
+from partkit.models.decoding.state import extend
 from partkit.profilers.calibration_grid import family_of, operation_of
 from partkit.profilers.nominal import NominalDevice
 
@@ -175,6 +176,9 @@ class _KernelMode(TorchDispatchMode):
         operands, results = _tensors((args, kwargs)), _tensors(result)
         storages = {each.untyped_storage()._cdata for each in operands}
         made = [each for each in results if each.untyped_storage()._cdata not in storages]
+        if packet is extend.overloadpacket:  # its result is the cache itself
+            self.kernels.append(Kernel(0, 2 * _dense_bytes(args[1]), str(args[1].dtype).removeprefix("torch.")))
+            return
         if not made:
             return
         given = sum(map(_dense_bytes, made))

@@ -17,6 +17,7 @@ from torch.utils._sympy.value_ranges import bound_sympy
 from partkit.data.document import digest
 from partkit.data.model import ModelSpec
 from partkit.models.capture.sizes import Symbols, item_size
+from partkit.models.decoding.state import extend
 from partkit.models.structures import LostStructure
 
 
@@ -152,6 +153,8 @@ def view_base(node: fx.Node) -> fx.Node | None:
     target = node.target
     if target is torch.ops.aten.reshape.default:
         return node.all_input_nodes[0]
+    if target is extend:  # it gives the cache, which is there anyhow, with its operand in it
+        return node.all_input_nodes[1]
     if not isinstance(target, torch._ops.OpOverload) or not target._schema.returns:
         return None
     alias = target._schema.returns[0].alias_info

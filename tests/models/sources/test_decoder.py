@@ -10,7 +10,10 @@ import pytest
 
 from partkit.data.generate import Generate, with_shape
 from partkit.errors import PartkitError
+from partkit.models.capture import capture, view_base
+from partkit.models.decoding.state import CACHE, extend
 from partkit.models.sources import load_model, parse_model
+from partkit.profilers.analytic import kernels_by_node
 
 T5 = {
     "model_type": "t5",
@@ -64,3 +67,18 @@ def test_a_model_that_is_no_decoder_is_refused(source: str) -> None:
     spec = with_shape(parse_model(source), Generate(max_length=64, sequences=1).step(1))
     with pytest.raises(PartkitError, match=r"logits of tokens|takes no|no transformers model"):
         load_model(spec)
+
+
+def test_a_cache_is_memory_once_and_is_written_and_not_copied() -> None:
+    """Its operation gives all of it, and costs what is new."""
+    generate = Generate(max_length=1000, sequences=4)
+    captured = capture(load_model(with_shape(parse_model("llama-tiny"), generate.step(1))))
+    keys = next(node for node in captured.graph.nodes if node.target is extend)
+    assert tuple(keys.meta["val"].shape) == (4, 2, 1008, 64)
+    assert view_base(keys) is keys.args[1]
+    (kernel,) = kernels_by_node(captured)[keys.name]
+    assert kernel.moved_bytes == 2 * 4 * 2 * 64 * 4
+    cached = {name: info.num_bytes for name, info in captured.tensors.items() if name.startswith(CACHE)}
+    assert cached == {
+        f"cache.{kind}_{layer}": 4 * 2 * 1008 * 64 * 4 for kind in ("keys", "values") for layer in range(4)
+    }
