@@ -51,7 +51,7 @@ def _require_lanes(planning: PlanOptions, machine: MachineOptions, *, is_here: b
     from partkit.machine.devices import plainly_without_cuda
 
     is_cpu = machine.device is DeviceChoice.CPU or (is_here and plainly_without_cuda())
-    if planning.lanes is not None and planning.lanes > 1 and is_cpu:
+    if (planning.num_lanes or 1) > 1 and is_cpu:
         raise UsageError(
             f"--lanes {planning.lanes} is for GPUs: a CPU computes one item at a time",
             hint="leave it out, or plan for GPUs with --analytic and --cluster",

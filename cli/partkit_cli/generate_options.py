@@ -71,7 +71,9 @@ class GenerateOptions:
             raise UsageError("a stage that writes text is on one device", hint="leave --replicate out")
         self._refuse_shapes(building)
         sequences = self.sequences or 1
-        lanes = planning.lanes or max(count for count in range(1, min(stages, sequences) + 1) if sequences % count == 0)
+        lanes = (planning.num_lanes if planning.lanes else None) or max(
+            count for count in range(1, min(stages, sequences) + 1) if sequences % count == 0
+        )
         if sequences % lanes:
             raise UsageError(
                 f"{sequences} sequences cannot be dealt to {lanes} lanes evenly", hint="change one of them"

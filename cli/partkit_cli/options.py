@@ -194,17 +194,25 @@ class PlanOptions:
         typer.Option("--profile-each", help="Profile the model on every GPU: they differ, or others use some of them."),
     ] = False
     lanes: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=1,
-            max=64,
-            help="Items that a GPU computes side by side; with --generate, groups of sequences under way at once "
-            "(default: one a stage, where they suffice).",
+            metavar="N|auto",
+            help="Items that a GPU computes side by side; auto: as many as help, measured; default: 1. With "
+            "--generate, groups of sequences under way at once (default: one a stage, where they suffice).",
         ),
     ] = None
     microbatch: Annotated[
-        int, typer.Option(min=1, max=4096, help="Items that are put together into one batch, where that is safe.")
-    ] = 1
+        str,
+        typer.Option(
+            metavar="N|auto", help="Items that are put together into one batch, where that is safe; auto: up to 32."
+        ),
+    ] = "1"
+    max_latency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Of lanes and microbatches, the fastest within this p99 at 90% load, as 20ms."
+        ),
+    ] = None
     max_delay: Annotated[
         str | None,
         typer.Option(
@@ -232,14 +240,36 @@ class PlanOptions:
 
         return 0.0 if self.max_delay is None else parse_seconds(self.max_delay)
 
+    @property
+    def num_lanes(self) -> int | None:
+        """Lanes, 1 by default; None: the planner chooses. Raises :class:`UsageError` for what is no such number."""
+        return 1 if self.lanes is None else _count_or_auto(self.lanes, "--lanes", "a number of lanes")
+
+    @property
+    def num_together(self) -> int | None:
+        """Items a microbatch; None: the planner chooses. Raises :class:`UsageError` for what is no such number."""
+        return _count_or_auto(self.microbatch, "--microbatch", "a number of items")
+
+    @property
+    def max_latency_s(self) -> float | None:
+        """The bound on latency, if any. Raises :class:`UsageError` for what is no time."""
+        from partkit.data.units import parse_seconds
+
+        return None if self.max_latency is None else parse_seconds(self.max_latency)
+
+    @property
+    def chooses_filling(self) -> bool:
+        """Whether lanes or microbatches are the planner's to choose, or a bound is to be held with them."""
+        return self.num_lanes is None or self.num_together is None or self.max_latency is not None
+
     def batched(self, model: str, building: ModelOptions) -> ModelOptions:
         """How to build a model whose batch varies up to that of a whole microbatch; as it is where its file says."""
-        if self.microbatch == 1 or model.endswith(".json"):
+        if self.num_together == 1 or model.endswith(".json"):
             return building
         dynamic = building.dynamic if "batch" in building.dynamic else [*building.dynamic, "batch"]
         if model.startswith(("py:", "pt2:")):  # its own example has the largest batch
             return replace(building, dynamic=dynamic)
-        return replace(building, dynamic=dynamic, batch=(building.batch or 1) * self.microbatch)
+        return replace(building, dynamic=dynamic, batch=(building.batch or 1) * (self.num_together or MOST_TOGETHER))
 
     def caps_bytes(self, cluster: Cluster) -> dict[int, int]:
         """Memory caps by device of ``cluster``; one for ``all`` holds for those that have none of their own."""
@@ -252,8 +282,8 @@ class PlanOptions:
 
         if self.exact and self.num_stages is None:
             raise UsageError("--exact needs a number of stages", hint="add --stages N")
-        _ = self.num_stages, self.max_replicas, self.max_delay_s
-        if self.max_delay is not None and self.microbatch == 1:
+        _ = self.num_stages, self.max_replicas, self.max_delay_s, self.num_lanes, self.max_latency_s
+        if self.max_delay is not None and self.num_together == 1:
             raise UsageError("--max-delay is of microbatches, and there are none", hint="add --microbatch N")
         if self.planner not in PLANNERS:
             raise UsageError(f"there is no planner {self.planner!r}", hint=f"choose one of {', '.join(PLANNERS)}")
@@ -287,10 +317,14 @@ class PlanOptions:
             keep_together=tuple(self.keep_together),
             max_replicas=self.max_replicas,
             contiguous=not self.non_contiguous,
-            lanes=self.lanes or 1,
-            microbatch=self.microbatch,
+            lanes=self.num_lanes or 1,
+            microbatch=self.num_together or 1,
             max_delay_s=self.max_delay_s,
         )
+
+
+MOST_TOGETHER = 32
+"""Items a microbatch where the planner chooses."""
 
 
 def _count_or_auto(text: str, option: str, what: str) -> int | None:

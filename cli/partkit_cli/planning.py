@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from partkit.data.units import format_count
 from partkit.errors import TooFewDevicesError, UsageError
 from partkit_cli.checks import PLANS, require_cluster_where_analytic
-from partkit_cli.options import DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
+from partkit_cli.options import MOST_TOGETHER, DeviceChoice, MachineOptions, ModelOptions, PlanOptions, refuse
 from partkit_cli.output import Output
 from partkit_cli.pins_and_caps import ALL
 
@@ -97,12 +97,58 @@ def plan_for(profile: Profile, planning: PlanOptions, machine: MachineOptions, o
     from partkit.planners import plan_as_asked
 
     cluster = with_own_speeds(profile, cluster_for(profile, planning, machine, output), planning, output)
+    filling = _with_filling(profile, planning, machine, output)
     with command_for_enough(planning, cluster), output.waiting(f"Planning {format_count(len(profile.nodes))} nodes"):
-        plan = plan_as_asked(profile, cluster, planning.request(cluster))
+        plan = (
+            plan_as_asked(profile, cluster, planning.request(cluster))
+            if filling is None
+            else _plan_filled(filling, cluster, planning)
+        )
     if len(plan.cluster.devices) > len(cluster.devices):
         output.warning(f"{plan.planner.detail.rpartition('; ')[2]}: the plan is for those {len(plan.cluster.devices)}")
     keep_profile(profile)
     return with_provenance(plan)
+
+
+def _with_filling(profile: Profile, planning: PlanOptions, machine: MachineOptions, output: Output) -> Profile | None:
+    """The profile with what lanes and batches give here, where a plan needs it and it can be measured; else None."""
+    is_measured = profile.method == "measured"
+    if planning.chooses_filling and not is_measured and not profile.filling:
+        raise UsageError(
+            f"lanes and microbatches are chosen by measuring, and the times of {profile.model.source} are "
+            f"{profile.method}",
+            hint="give --lanes and --microbatch a number, without --max-latency",
+        )
+    if profile.filling or not (planning.chooses_filling or ((planning.num_lanes or 1) > 1 and is_measured)):
+        return profile if profile.filling and planning.chooses_filling else None
+    from partkit.ranks.run_options import RunOptions
+    from partkit.runs.filling_times import with_filling
+
+    options = RunOptions(
+        device=profile.device.type, threads=machine.threads, memory_bytes=machine.memory_bytes, allow_code=True
+    )
+    with output.progress() as progress:
+        return with_filling(profile, lanes=planning.num_lanes, options=options, progress=progress)
+
+
+def _plan_filled(profile: Profile, cluster: Cluster, planning: PlanOptions) -> Plan:
+    from partkit.planners import plan_as_asked
+    from partkit.planners.filling import plan_filled
+
+    together = planning.num_together
+    varies = "batch" in profile.model.sizes
+    samples = max(1, profile.model.batch // (together or MOST_TOGETHER)) if varies else profile.model.batch
+    plan = plan_filled(
+        profile,
+        cluster,
+        planning.request(cluster),
+        plan_as_asked,
+        lanes=planning.num_lanes if profile.device.type == "cuda" else 1,
+        microbatch=together,
+        samples=samples,
+        max_latency_s=planning.max_latency_s,
+    )
+    return plan if planning.max_delay is None else plan.model_copy(update={"max_delay_s": planning.max_delay_s})
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from partkit.data.replies import (
     DeviceExamined,
     Done,
     EnvironmentDescribed,
+    FillingTimed,
     GaugesTimed,
     ItemsRun,
     LinksExamined,
@@ -75,6 +76,14 @@ class TimeStages(Order[StageSeconds]):
     """Time each stage alone."""
 
     order: Literal["stage"] = "stage"
+
+
+class TimeFilling(Order[FillingTimed]):
+    """Time the whole model with several batches at once, under an executor of one device."""
+
+    order: Literal["filling"] = "filling"
+    pairs: tuple[tuple[int, int], ...]
+    """Samples of a batch, and lanes; each at most what the job has."""
 
 
 class RunItems(Order[ItemsRun]):
@@ -175,7 +184,7 @@ class Stop(Order[Done]):
     order: Literal["stop"] = "stop"
 
 
-RunOrder = Load | WriteReference | CheckOutputs | TimeStages | RunItems | OpenStream | ServeStream
+RunOrder = Load | WriteReference | CheckOutputs | TimeStages | TimeFilling | RunItems | OpenStream | ServeStream
 WriteOrder = Load | WriteText
 ProfileOrder = CaptureModel | ProfileModel | TimeGauges
 LinksOrder = MeasureLinks | ExamineDevice | ExamineLinks

@@ -63,6 +63,17 @@ class Calibration(Record):
     """Memory that a device takes beside weights and values: libraries' workspaces, operations' own temporaries."""
 
 
+class FilledTime(Record):
+    """The whole model on one device, several batches at once."""
+
+    batch: int = Field(ge=1)
+    """Samples of each."""
+    lanes: int = Field(ge=1)
+    """Batches that are computed side by side."""
+    launch_s: MeasuredSeconds = Field(gt=0)
+    """Seconds from one batch's end to the next one's, with every lane full."""
+
+
 class Profile(Document):
     """Times and sizes of a graph's nodes; ``edges`` are uses ``(producer, consumer)`` of node values."""
 
@@ -79,6 +90,8 @@ class Profile(Document):
     parameters: dict[str, int] = Field(default_factory=dict)
     """Bytes of each named parameter and buffer."""
     calibration: Calibration = Calibration()
+    filling: tuple[FilledTime, ...] = ()
+    """What lanes and batches give; empty: not measured."""
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     def _is_measured(self) -> bool:
@@ -116,6 +129,8 @@ class Profile(Document):
         """Digest of everything but provenance; fields younger than the first version count where they are set."""
         data = self.to_data()
         del data["provenance"]
+        if not data["filling"]:
+            del data["filling"]
         young = [*data["nodes"], *data["model"]["inputs"], data["model"], data["calibration"]]
         for each in young:
             for name in _YOUNG:

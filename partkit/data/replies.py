@@ -75,6 +75,12 @@ class OutputsChecked(Record):
     """None on a rank that returns no outputs."""
 
 
+class FillingTimed(Record):
+    """Seconds from one batch's end to the next one's, for each pair that was asked for."""
+
+    seconds: tuple[float, ...]
+
+
 class StageSeconds(Record):
     """Seconds of one item's computation, measured now, for each place that the rank hosts."""
 
@@ -197,6 +203,7 @@ Reply = (
     | ReferenceWritten
     | OutputsChecked
     | StageSeconds
+    | FillingTimed
     | TextWritten
     | ItemsRun
     | Profiled

@@ -98,6 +98,13 @@ class ScheduledExecutor(Protocol):
         """Run items that arrive as a Poisson process, ``rate_per_s`` items in the mean; entry is the arrival."""
 
 
+class FillingExecutor(Protocol):
+    """An executor that can tell what lanes and batches give."""
+
+    def launch_s(self, batch: int, lanes: int) -> float:
+        """Seconds from one batch's end to the next one's, with so many samples a batch and so many lanes full."""
+
+
 class RecordingExecutor(Protocol):
     """An executor that can tell when each of its places waited and computed."""
 

@@ -16,6 +16,7 @@ from partkit.errors import FormatError, InfeasibleError, MismatchError
 from partkit.planners.costs.cost import Assignment, evaluate
 from partkit.planners.costs.graph import Graph, build_graph
 from partkit.planners.costs.sending import Aim, Sending, cheapest_sending, with_copies
+from partkit.planners.filling import scaled
 from partkit.planners.problem.pins import pinned_nodes
 from partkit.planners.problem.problem import TOLERANCE
 from partkit.planners.problem.ties import find_ties
@@ -41,6 +42,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             f"{profile.model.source!r}",
             hint="plan again with this profile",
         )
+    given, profile = profile, scaled(profile, plan.model.batch, plan.lanes)
     graph = build_graph(profile, lanes=plan.lanes)
     require_nodes(plan, profile, graph)
     faults = _device_faults(plan) + _order_faults(plan, graph) + _pin_faults(plan, graph) + _tie_faults(plan, graph)
@@ -54,7 +56,7 @@ def repredict(plan: Plan, profile: Profile) -> Plan:
             "stages": stages,
             "prediction": predict(profile, plan.cluster, costs),
             "contiguous": not bool((costs.traffic.source > costs.traffic.target).any()),
-            "profile_sha256": profile.sha256,
+            "profile_sha256": given.sha256,
             "node_times": NodeTimes(method=profile.method, device=profile.device.name),
         }
     )

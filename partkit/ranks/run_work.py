@@ -17,6 +17,7 @@ from partkit.data.orders import (
     RunItems,
     RunOrder,
     ServeStream,
+    TimeFilling,
     TimeStages,
     WriteReference,
 )
@@ -24,6 +25,7 @@ from partkit.data.progress import ProgressFile
 from partkit.data.replies import (
     DeviceUse,
     Done,
+    FillingTimed,
     ItemsRun,
     Loaded,
     OutputsChecked,
@@ -34,6 +36,7 @@ from partkit.data.replies import (
 from partkit.executors import make_executor
 from partkit.executors.protocol import (
     Executor,
+    FillingExecutor,
     RankContext,
     RecordingExecutor,
     ScheduledExecutor,
@@ -75,6 +78,9 @@ class RunWork:
                 return self._check(order)
             case TimeStages():
                 return StageSeconds(seconds_by_place=self._ready().stage_s())
+            case TimeFilling():
+                filling = cast("FillingExecutor", self._ready())
+                return FillingTimed(seconds=tuple(filling.launch_s(batch, lanes) for batch, lanes in order.pairs))
             case RunItems():
                 return self._run(order)
             case OpenStream():

@@ -63,7 +63,10 @@ def _throughput_text(sound: Sequence[Row], num_devices: int) -> str:
 
 
 def _told(row: Row) -> str:
-    return f"{row.executor} is fastest with {format_rate(_rate(row))} samples/s"
+    parts = [f"{row.lanes} lanes"] if row.lanes > 1 else []
+    parts += [f"{row.microbatch} items as one"] if row.microbatch > 1 else []
+    filling = f" ({', '.join(parts)})" if parts else ""
+    return f"{row.executor} is fastest with {format_rate(_rate(row))} samples/s{filling}"
 
 
 def _where(whole: Row, num_devices: int) -> str:

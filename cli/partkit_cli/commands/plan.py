@@ -64,6 +64,10 @@ def plan(
 
     if pareto and measure:
         raise UsageError("--pareto and --measure cannot go together", hint="measure one plan of the list at a time")
+    if (pareto or measure) and planning.chooses_filling:
+        raise UsageError(
+            "--pareto and --measure are of given lanes and microbatches", hint="give numbers, without --max-latency"
+        )
     if path is not None:
         (require_folder if pareto else require_place)(path)
     asked, planning = planning, replace(planning, lanes=None) if writing.generate else planning  # lanes of sequences

@@ -74,10 +74,10 @@ class Clock(Protocol):
     def reading(self) -> contextlib.AbstractContextManager[object]:
         """The stream on which outputs of ended turns are read."""
 
-    def alone_s(self, compute: Callable[[int], None], *, shared: bool) -> float:
+    def alone_s(self, compute: Callable[[int], None], *, shared: bool, lanes: int | None = None) -> float:
         """Seconds per item of computations by themselves, every lane full: each is told a slot to compute in.
 
-        ``shared`` as in :func:`partkit.machine.clock.call_s`.
+        ``shared`` as in :func:`partkit.machine.clock.call_s`; ``lanes``: the first of them alone are used.
         """
 
 
@@ -127,7 +127,7 @@ class CpuClock:
         """See :class:`Clock`."""
         return contextlib.nullcontext()
 
-    def alone_s(self, compute: Callable[[int], None], *, shared: bool) -> float:
+    def alone_s(self, compute: Callable[[int], None], *, shared: bool, lanes: int | None = None) -> float:  # noqa: ARG002
         """See :class:`Clock`."""
         return call_s(lambda: compute(0), torch.device("cpu"), shared=shared)
 
@@ -204,9 +204,9 @@ class CudaClock:
         """See :class:`Clock`."""
         return torch.cuda.stream(self._leaving)
 
-    def alone_s(self, compute: Callable[[int], None], *, shared: bool) -> float:  # noqa: ARG002 - of the host's cores
+    def alone_s(self, compute: Callable[[int], None], *, shared: bool, lanes: int | None = None) -> float:  # noqa: ARG002
         """See :class:`Clock`; one follows the other without a gap, as in a full pipeline."""
-        return streams_s(compute, self._compute.streams)
+        return streams_s(compute, self._compute.streams[:lanes])
 
 
 def sampling_stride(num_lanes: int) -> int:

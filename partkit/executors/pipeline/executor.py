@@ -208,6 +208,13 @@ class PipelineExecutor:
         self._context.barrier()
         return seconds
 
+    def launch_s(self, batch: int, lanes: int) -> float:
+        """See :class:`FillingExecutor`; of the rank's only place."""
+        (runner,) = self._runners
+        sizes = {**self._job.fed.sizes, **({"batch": batch} if "batch" in self._job.fed.sizes else {})}
+        with torch.inference_mode():
+            return runner.launch_s(sizes, lanes)
+
     def turns(self) -> dict[int, int]:
         """See :class:`TellsTurns`."""
         return {runner.place.stage: runner.num_taken for runner in self._runners}

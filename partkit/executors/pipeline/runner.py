@@ -201,6 +201,15 @@ class StageRunner:
         :func:`partkit.machine.clock.call_s`."""
         return self._clock.alone_s(lambda slot: self.slots.run(slot, 0), shared=shared)
 
+    def launch_s(self, sizes: Mapping[str, int], lanes: int) -> float:
+        """As :meth:`stage_s` with the first ``lanes`` alone full, of items of these sizes from now on."""
+        self.forms.take_sizes_from(lambda _: sizes)
+        for slot in range(lanes):
+            self.slots.fit(slot, item=0)
+            self.slots.run(slot, 0)
+        settle(self.device)
+        return self._clock.alone_s(lambda slot: self.slots.run(slot, 0), shared=False, lanes=lanes)
+
     def release(self) -> None:
         """Drop CUDA graphs; must come before the process group is destroyed."""
         if self._loop is not None:

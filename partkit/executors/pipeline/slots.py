@@ -62,7 +62,7 @@ class StageSlots:
             """Memory of graphs, slot by slot. Slots of a lane run one after the other and can share it, but not where
             they hold outputs: another slot's item would overwrite those before the host has read them."""
             for slot in range(num_slots):
-                self._fit(slot, item=0)
+                self.fit(slot, item=0)
                 if self._uses_graphs:
                     self._capture(forms.of(0), slot, compute)
 
@@ -97,7 +97,7 @@ class StageSlots:
         """Run with CUDA graphs or without, where the stage may be in one."""
         self._uses_graphs = on and self._compute is not None and self.why_no_graph is None
 
-    def _fit(self, slot: int, item: int) -> None:
+    def fit(self, slot: int, item: int) -> None:
         """Give the slot's buffers an item's shapes before any item has come."""
         self._feed.fit(slot, item)
         for receiver in self._receivers.values():

@@ -21,6 +21,8 @@ _COLUMNS = (
     Column("peak memory", "peak_bytes"),
     Column("max diff", "max_abs_diff"),
 )
+_FILLING = (Column("lanes", "lanes"), Column("items as one", "microbatch"))
+"""Only where some executor has more than one."""
 
 
 def comparison_sheet(comparison: Comparison) -> Sheet:
@@ -33,7 +35,10 @@ def comparison_sheet(comparison: Comparison) -> Sheet:
     remarks = tuple(f"{row.executor}: {row.note}" for row in comparison.rows if row.note)
     warnings = tuple(f"warning: {text}" for text in comparison.warnings)
     notes = (*reasons, *remarks, *warnings, _validity(comparison), *_verdict(comparison.verdict))
-    return Sheet(tables=(Table(_COLUMNS, tuple(_row(row) for row in comparison.rows)),), heading=heading, notes=notes)
+    is_filled = any(row.lanes > 1 or row.microbatch > 1 for row in comparison.rows)
+    rows = tuple((*_row(row), *(_filling(row) if is_filled else ())) for row in comparison.rows)
+    table = Table((*_COLUMNS, *(_FILLING if is_filled else ())), rows)
+    return Sheet(tables=(table,), heading=heading, notes=notes)
 
 
 def _row(row: Row) -> tuple[Cell, ...]:
@@ -50,6 +55,10 @@ def _row(row: Row) -> tuple[Cell, ...]:
         _for_each_rank(row.peak_bytes, format_bytes),
         _optional(row.max_abs_diff, "{:.2g}".format),
     )
+
+
+def _filling(row: Row) -> tuple[Cell, ...]:
+    return (Cell(str(row.lanes), row.lanes), Cell(str(row.microbatch), row.microbatch))
 
 
 def _optional(value: float | None, form: Callable[[float], str]) -> Cell:
