@@ -130,8 +130,10 @@ class GenerationExecutor:
         self._sampling, self._begin = sampling, time.perf_counter()
         self._taken: list[bool] = [False] * self._generate.lanes
         with torch.inference_mode():
-            if self._stream is not None and not sampling.is_greedy:
-                self._steps.capture(self._stream, draws=True, fit=self._edges.fit)
+            if self._stream is not None:
+                torch.cuda.set_stream(self._stream)
+                if not sampling.is_greedy:
+                    self._steps.capture(self._stream, draws=True, fit=self._edges.fit)
             if self._stage_of(self._context.rank) != 0:
                 self._follow()
                 return []
