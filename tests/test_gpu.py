@@ -7,13 +7,16 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 from partkit.data.job import LoopGraph
 from partkit.machine.devices import num_cuda_devices
 from partkit.models.inputs import synthetic_inputs
+from partkit.models.sources import parse_model
 from partkit.ranks.run_options import RunOptions
 from partkit.runs.device_speeds import with_measured_speeds
 from partkit.runs.doctor.examine import examine_machine
+from partkit.runs.filling_times import with_filling
 from partkit.runs.machine_cluster import machine_cluster
 from partkit.runs.open_pipeline import open_pipeline
 from partkit.runs.profile_model import profile_model
@@ -170,3 +173,31 @@ def test_lanes_of_several_stages_on_a_gpu_and_of_replicas() -> None:
     result = run_plan(replicated, OPTIONS)
     assert result is not None
     assert result.check.passed is True
+
+
+@pytest.mark.parametrize("source", ["bert-tiny", "py:tests.sample_models:apart"])
+def test_microbatches_in_lanes_give_each_item_its_own_output(source: str) -> None:
+    drawn = {} if source.startswith("py:") else {"batch": 6}
+    planned = plan_of(source, 2, dynamic=("batch",), **drawn)
+    plan = planned.model_copy(update={"lanes": 2, "microbatch": 6, "max_delay_s": 2e-3})
+    single = plan.model.resized({"batch": 1})
+    items = [synthetic_inputs(single, number) for number in range(50)]
+    alone = planned.model_copy(update={"microbatch": 1})
+    with open_pipeline(alone, device="cuda", copy=True, allow_code=True) as pipeline:
+        wanted = list(pipeline.map_flat(items))
+    with open_pipeline(plan, device="cuda", copy=True, allow_code=True) as pipeline:
+        mapped = list(pipeline.map_flat(items))
+        submitted = [pytree.tree_leaves(future.result()) for future in [pipeline.submit(item) for item in items]]
+    for one, two, three in zip(wanted, mapped, submitted, strict=True):
+        for a, b, c in zip(one, two, three, strict=True):
+            torch.testing.assert_close(b, a, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(c, a, rtol=1e-3, atol=1e-4)
+
+
+def test_lanes_and_batches_are_timed_on_a_gpu() -> None:
+    spec = parse_model("bert-tiny", batch=4, dynamic=("batch",))
+    profile = profile_model(spec, device="cuda")
+    filled = with_filling(profile, lanes=2, options=RunOptions(device="cuda"))
+    assert [(each.batch, each.lanes) for each in filled.filling] == [(1, 1), (1, 2), (4, 1), (4, 2)]
+    launch_s = {(each.batch, each.lanes): each.launch_s for each in filled.filling}
+    assert launch_s[1, 2] < launch_s[1, 1] * 1.05

@@ -140,8 +140,9 @@ def _chosen(fitting: list[Filled]) -> Plan:
     chosen = min(near, key=lambda found: (found.plan.lanes * found.plan.microbatch, found.p99_s))
     others = [found for found in fitting if found is not chosen]
     others.sort(key=lambda found: -found.plan.prediction.samples_per_s)
-    told = "; ".join([str(chosen), *(f"against {found}" for found in others[:_TOLD])])
-    planner = chosen.plan.planner.model_copy(update={"detail": f"{chosen.plan.planner.detail}; {told}"})
+    told = ", against ".join(map(str, [chosen, *others[:_TOLD]]))
+    detail = "; ".join(filter(None, (told, chosen.plan.planner.detail)))  # why fewer stages than asked for stays last
+    planner = chosen.plan.planner.model_copy(update={"detail": detail})
     return chosen.plan.model_copy(update={"planner": planner})
 
 
