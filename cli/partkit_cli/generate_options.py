@@ -69,6 +69,11 @@ class GenerateOptions:
             raise UsageError("--generate goes with neither --measure nor --pareto", hint="leave it out")
         if planning.max_replicas != 1:
             raise UsageError("a stage that writes text is on one device", hint="leave --replicate out")
+        if planning.microbatch != "1" or planning.max_latency is not None or planning.max_delay is not None:
+            raise UsageError(
+                "--microbatch, --max-latency and --max-delay are of items, and a plan that writes text has none",
+                hint="use --sequences",
+            )
         self._refuse_shapes(building)
         sequences = self.sequences or 1
         lanes = (planning.num_lanes if planning.lanes else None) or max(

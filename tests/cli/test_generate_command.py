@@ -25,6 +25,7 @@ PLAN = ("plan", "bert-tiny", "--generate", "--stages", "2", "--max-length", "64"
         ((*PLAN, "--measure"), "--generate goes with neither --measure nor --pareto; leave it out"),
         ((*PLAN, "--replicate", "2"), "a stage that writes text is on one device; leave --replicate out"),
         ((*PLAN, "--sequences", "3", "--lanes", "2"), "3 sequences cannot be dealt to 2 lanes evenly"),
+        ((*PLAN, "--microbatch", "4"), "are of items, and a plan that writes text has none; use --sequences"),
         ((*PLAN, "--mix", "12"), "--mix 12 is no prompt's length and number of new tokens; write it as 128:96"),
         ((*PLAN, "--mix", "60:5"), "--mix 60:5 is 65 tokens, and --max-length is 64; raise --max-length"),
     ],
