@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from partkit.data.cluster import Cluster, Device, Link
 from partkit.data.orders import Load, TimeFilling
-from partkit.data.plan import Plan, Stage
+from partkit.data.plan import Constraints, Plan, Stage
 from partkit.data.profile import FilledTime, Profile
 from partkit.data.progress import Progress, silent
 from partkit.planners.costs.graph import build_graph
@@ -51,6 +52,7 @@ def with_filling(
         model=profile.model,
         executor=_EXECUTOR,
         lanes=most,
+        constraints=Constraints(num_slots=1),
         stages=(Stage(index=0, devices=(0,), nodes=nodes),),
         cluster=Cluster(devices=(device,), link=Link(bytes_per_s=1e9)),
     )
@@ -60,7 +62,7 @@ def with_filling(
     if lanes is not None:
         pairs = tuple(dict.fromkeys([*(pair for pair in pairs if pair[1] in (1, most)), (largest, most)]))
     tell("Timing batches and lanes", 0, 0)
-    with RankGroup(job_of(plan, _EXECUTOR, options)) as group:
+    with RankGroup(job_of(plan, _EXECUTOR, replace(options, loop_graph="off"))) as group:
         group.call(Load())
         (reply,) = group.call(TimeFilling(pairs=pairs))
     samples = 1 if "batch" in profile.model.sizes else profile.model.batch

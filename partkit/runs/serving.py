@@ -24,7 +24,7 @@ from partkit.data.units import format_count
 from partkit.errors import PartkitError, RankFailedError, RefusedByRankError, RestartWarning, UsageError
 from partkit.ranks.group import RankGroup
 from partkit.runs.item_channel import ItemChannel, shared_folder
-from partkit.runs.slot_count import choose_slots
+from partkit.runs.slot_count import choose_slots, most_in_memory
 from partkit.transport.item_form import ItemForm
 
 _LOOK_S = 0.2
@@ -65,7 +65,9 @@ class Serving:
         fewest, period_s = self._job.num_slots * (num_places + 1), plan.prediction.period_s
         if plan.microbatch > 1:  # what waits in slots joins no microbatch: only as many as keep stages at work
             fewest, period_s = self._job.lanes * (num_places + 1) + 1, 0.0
-            max_in_flight = None if max_in_flight is None else max(1, max_in_flight // plan.microbatch)
+            most = most_in_memory(form.inputs, form.outputs, shared_folder())
+            asked = fewest if max_in_flight is None else max(1, max_in_flight // plan.microbatch)
+            max_in_flight = min(asked, max(num_places + 1, most))
         self._form = form
         self._slots = choose_slots(fewest, period_s, form.inputs, form.outputs, shared_folder(), max_in_flight)
         self._channel = self._connected()

@@ -49,5 +49,10 @@ def choose_slots(
     return SlotCounts(in_flight, max(1, min(in_flight + 1, lent)))
 
 
+def most_in_memory(inputs: Sequence[ValueSpec], outputs: Sequence[ValueSpec], folder: Path) -> int:
+    """Items whose slots half of what is free in ``folder`` holds, lent outputs included."""
+    return _free_bytes(folder) // 2 // (slot_bytes(inputs) + 2 * slot_bytes(outputs))
+
+
 def _free_bytes(folder: Path) -> int:
     return disk_usage(folder).free
