@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils import _pytree as pytree
 
 from partkit.data.job import LoopGraph
+from partkit.data.orders import Load, RunItems
+from partkit.data.result import Row
+from partkit.errors import OutOfMemoryError, RankFailedError
 from partkit.machine.devices import num_cuda_devices
 from partkit.models.inputs import synthetic_inputs
 from partkit.models.sources import parse_model
-from partkit.ranks.run_options import RunOptions
+from partkit.ranks.group import RankGroup
+from partkit.ranks.run_options import RunOptions, job_of
+from partkit.runs.compare import CompareOptions, compare_executors
 from partkit.runs.device_speeds import with_measured_speeds
 from partkit.runs.doctor.examine import examine_machine
 from partkit.runs.filling_times import with_filling
@@ -21,6 +30,7 @@ from partkit.runs.machine_cluster import machine_cluster
 from partkit.runs.open_pipeline import open_pipeline
 from partkit.runs.profile_model import profile_model
 from partkit.runs.run import run_plan
+from tests.faults.acting import VARIABLE
 from tests.planned import plan_of
 
 pytestmark = [
@@ -201,3 +211,84 @@ def test_lanes_and_batches_are_timed_on_a_gpu() -> None:
     assert [(each.batch, each.lanes) for each in filled.filling] == [(1, 1), (1, 2), (4, 1), (4, 2)]
     launch_s = {(each.batch, each.lanes): each.launch_s for each in filled.filling}
     assert launch_s[1, 2] < launch_s[1, 1] * 1.05
+
+
+ACTING = "py:tests.faults.acting:make"
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "split"])
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        ("kill", "was ended by SIGKILL"),
+        ("stop", "was stopped by a signal or a debugger during 'run' and gave no answer within 5 s"),
+        ("allocate", "memory"),
+    ],
+)
+def test_a_fault_on_a_gpu_names_its_rank_alone(
+    executor: str, action: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operation that faults waits for no device and no CUDA graph holds it."""
+    told = tmp_path / "act"
+    monkeypatch.setenv(VARIABLE, str(told))
+    plan = plan_of(ACTING, 2, executor=executor)
+    job = job_of(plan, executor, replace(OPTIONS, timeout_s=60, loop_graph="off"))
+    with RankGroup(job) as group:
+        group.call(Load())
+        told.write_text(action)
+        begin = time.monotonic()
+        with pytest.raises(RankFailedError) as raised:
+            group.call(RunItems(num_items=4), timeout_s=5)
+        assert time.monotonic() - begin < 15
+    rank = 1 if executor == "pipeline" else 0
+    assert f"rank {rank} of " in raised.value.message
+    assert message in raised.value.message
+    assert isinstance(raised.value, OutOfMemoryError) is (action == "allocate")
+
+
+@pytest.mark.parametrize("executor", ["pipeline", "split"])
+def test_a_device_that_another_process_fills_is_out_of_memory_and_says_so(executor: str) -> None:
+    program = "import sys, torch; free, _ = torch.cuda.mem_get_info(1); "
+    program += "held = torch.empty(free - (900 << 20), dtype=torch.uint8, device='cuda:1'); print('held', flush=True); "
+    program += "sys.stdin.read()"
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tenant:
+        assert tenant.stdout is not None
+        assert tenant.stdout.readline() == "held\n"
+        try:
+            with pytest.raises(OutOfMemoryError, match="memory"):
+                run_plan(plan_of("gpt2", 2, executor=executor, batch=16, seq=1024), OPTIONS)
+        finally:
+            tenant.kill()
+
+
+def test_a_comparison_goes_on_where_one_executor_loses_a_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "act"
+    monkeypatch.setenv(VARIABLE, str(told))
+
+    def once(row: Row, round_number: int, _: int) -> None:
+        if round_number == 1 and row.executor == "split" and not told.with_suffix(".done").exists():
+            told.with_suffix(".done").touch()
+            told.write_text("kill")
+
+    options = CompareOptions(device="cuda", executors=("pipeline", "split"), rounds=4, allow_code=True)
+    comparison = compare_executors(plan_of(ACTING, 2), options, standing=once)
+    status = sorted(row.status for row in comparison.rows)
+    assert status == ["failed", "ok"], [row.reason for row in comparison.rows]
+    (failed,) = [row for row in comparison.rows if row.status == "failed"]
+    assert "was ended by SIGKILL" in str(failed.reason)
+
+
+def test_items_go_on_where_a_gpus_rank_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "act"
+    monkeypatch.setenv(VARIABLE, str(told))
+    items = [torch.full((2, 4), float(number)) for number in range(40)]
+    with open_pipeline(plan_of(ACTING, 2), device="cuda", max_in_flight=4, allow_code=True, restarts=1) as pipeline:
+        whole = [output.clone() for output in pipeline.map(items)]
+        outputs = []
+        for number, output in enumerate(pipeline.map(items)):
+            outputs.append(output.clone())
+            if number == 10:
+                told.write_text("kill")
+        assert len(pipeline.restarted) == 1
+    assert torch.equal(torch.stack(outputs), torch.stack(whole))

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from partkit.errors import MachineError, PartkitError
 from partkit.ranks.launch import started_by_launcher
+from partkit.ranks.slurm import adopt_slurm
 from partkit_cli.commands.advise import advise
 from partkit_cli.commands.cluster import cluster
 from partkit_cli.commands.compare import compare
@@ -114,6 +115,7 @@ def _partkit(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line with ``arguments`` (default: the process's own) and exit with its code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    adopt_slurm()
     with ending_in_order(for_good=arguments is None) if not started_by_launcher() else nullcontext():
         code = _run(given)
     sys.exit(code)

@@ -116,12 +116,16 @@ def _check_lengths(data: dict[str, Any], most_items: Mapping[str, int], where: s
 
 _MOST_FAULTS = 8
 """Faults of a file that an error names; of more it tells the number."""
+_MOST_LISTED = 50_000
+"""Faults that are looked at: a list of all takes a kilobyte for each."""
 _MOST_WORDS = 300
 """Characters that it gives to one."""
 
 
 def _all_faults(error: ValidationError, data: dict[str, Any]) -> str:
-    faults = error.errors(include_url=False)
+    if error.error_count() > _MOST_LISTED:
+        return f"{format_count(error.error_count())} values are wrong or missing"
+    faults = error.errors(include_url=False, include_context=False)
     inner = {fault["loc"][:length] for fault in faults for length in range(len(fault["loc"]))}
     told = [fault for fault in faults if not (fault["type"] == "too_short" and fault["loc"] in inner)]
     words = [_told(fault, data) for fault in told[:_MOST_FAULTS]]

@@ -64,6 +64,13 @@ class WriteReference(Order[ReferenceWritten]):
     path: str
 
 
+class CopyReference(Order[Done]):
+    """Take the reference's file from rank 0, whose host has it, to a folder of the rank's own host."""
+
+    order: Literal["copy"] = "copy"
+    reference: str
+
+
 class CheckOutputs(Order[OutputsChecked]):
     """Run the first items and compare their outputs with the reference in a file."""
 
@@ -184,7 +191,17 @@ class Stop(Order[Done]):
     order: Literal["stop"] = "stop"
 
 
-RunOrder = Load | WriteReference | CheckOutputs | TimeStages | TimeFilling | RunItems | OpenStream | ServeStream
+RunOrder = (
+    Load
+    | WriteReference
+    | CopyReference
+    | CheckOutputs
+    | TimeStages
+    | TimeFilling
+    | RunItems
+    | OpenStream
+    | ServeStream
+)
 WriteOrder = Load | WriteText
 ProfileOrder = CaptureModel | ProfileModel | TimeGauges
 LinksOrder = MeasureLinks | ExamineDevice | ExamineLinks

@@ -7,7 +7,6 @@ and replies travel by pipes in the group's own folder (:mod:`partkit.ranks.pipes
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from partkit.executors import executor_info
 from partkit.ranks.death import Ended, first_cause, has_cause
 from partkit.ranks.failure import read_failures
 from partkit.ranks.fork_client import Process, fork, last_line
+from partkit.ranks.interface import wished
 from partkit.ranks.mailbox import Mailbox, Posted
 from partkit.ranks.own_folder import OwnFolder
 from partkit.ranks.pipes import Pipes
@@ -213,7 +213,7 @@ class RankGroup(Generic[JobT]):
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
             # all on this host: neither listens where others could reach it
-            **{name: os.environ.get(name, "lo") for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")},
+            **{name: wished(name) or "lo" for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")},
             "PYTHONSAFEPATH": "1",  # Python that a rank starts looks in no working folder either
         }
 

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
@@ -18,13 +19,17 @@ from torch._C._distributed_c10d import PrefixStore, Store, TCPStore
 from partkit.data.job import RunJob
 from partkit.data.orders import Order, ReplyT, Stop
 from partkit.data.progress import Progress, silent
-from partkit.errors import MachineError, RankFailedError, UsageError
+from partkit.errors import MachineError, PartkitError, RankFailedError, UsageError
+from partkit.ranks.failure import error_of, failure_of
+from partkit.ranks.interface import VARIABLE, choose, own_address
 from partkit.ranks.launch import Launch
+from partkit.ranks.life import Life, Named
 from partkit.ranks.mailbox import Channel, Mailbox, serve
 from partkit.ranks.rank import Rank, end_with_parent
 from partkit.ranks.signed import SignedStore
 
 _TRY_S, _LOOK_S = 2, 0.2
+_ResultT = TypeVar("_ResultT")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -36,8 +41,9 @@ def is_one_host() -> bool:
 class LaunchedGroup:
     """All ranks as rank 0 sees them: the same calls as a :class:`RankGroup`."""
 
-    def __init__(self, job: RunJob, own_rank: Rank, store: Channel) -> None:
-        self.job, self._own_rank, self._mailbox = job, own_rank, Mailbox(store)
+    def __init__(self, job: RunJob, orders: Channel, obey: Callable[[Order[Any]], Any]) -> None:
+        """``obey``: does an order on this rank."""
+        self.job, self._mailbox, self._obey = job, Mailbox(orders), obey
 
     def call(
         self,
@@ -49,22 +55,22 @@ class LaunchedGroup:
         """Give all ranks an order, obey it on this one too, and return all replies; nothing is told meanwhile."""
         del while_waiting
         posted = self._mailbox.post(order)
-        own = self._own_rank.obey(order)
+        own = self._obey(order)
         others = range(1, self.job.num_ranks)
         self._mailbox.wait(posted, others, timeout_s or self.job.timeout_s)
         return [own, *self._mailbox.replies(posted, others)]
 
     def stop(self) -> None:
-        """Order the other ranks to stop, then close this one."""
+        """Order the other ranks to stop."""
         self._mailbox.post(Stop())
-        self._own_rank.close()
 
 
-def join(job: RunJob, tell: Progress = silent) -> LaunchedGroup | None:
-    """Be a rank of the job: the group on rank 0; on others obey orders until the one to stop, then None.
+def take_part(job: RunJob, lead: Callable[[LaunchedGroup], _ResultT], tell: Progress = silent) -> _ResultT | None:
+    """Be a rank of the job: what ``lead`` makes of the group on rank 0; on others obey until the end, then None.
 
     ``tell`` hears at once what the environment says and who is awaited. Raises :class:`UsageError` where the launch
-    has not as many ranks as the plan, :class:`RankFailedError` where a rank does not join in time.
+    has not as many ranks as the plan, :class:`RankFailedError` where a rank does not join in time, or is lost later:
+    then on every rank, within a bounded time, with the rank's number and host.
     """
     launch = Launch.of_environment()
     if launch.world_size != job.num_ranks:
@@ -79,23 +85,57 @@ def join(job: RunJob, tell: Progress = silent) -> LaunchedGroup | None:
             hint="set PARTKIT_SECRET to the same random text on every host, as 'openssl rand -hex 16' makes",
         )
     end_with_parent()
-    store = _meet(launch, tell)
-    local_rank = int(os.environ.get("LOCAL_RANK", launch.rank))
-    own_rank = Rank(job, launch.rank, launch.world_size, PrefixStore("group", store), device_index=local_rank)
-    orders = _orders(store, secret)
-    if launch.rank == 0:
-        return LaunchedGroup(job, own_rank, orders)
-    serve(orders, launch.rank, own_rank.obey)
-    own_rank.close()
-    return None
+    store, ranks = _meet(launch, tell)
+    if not is_one_host():
+        choose([store.get(f"address/{rank}").decode() for rank in range(launch.world_size)], launch.port)
+
+    def work() -> _ResultT | None:
+        """All that may wait for another rank; in one thread, since a CUDA device is chosen for a thread."""
+        local_rank = int(os.environ.get("LOCAL_RANK", launch.rank))
+        own = Rank(job, launch.rank, launch.world_size, PrefixStore("group", store), device_index=local_rank)
+        orders, result = _orders(store, secret), None
+        if launch.rank == 0:
+            group = LaunchedGroup(job, orders, own.obey)
+            result = lead(group)
+            group.stop()
+        else:
+            serve(orders, launch.rank, own.obey)
+        if life is not None:
+            life.end()
+        own.close()
+        return result
+
+    def fault_of(error: Exception) -> tuple[PartkitError, bool]:
+        return _fault_of(error, launch.rank, job, str(ranks[launch.rank]))
+
+    if is_one_host():  # the launcher ends all when one fails
+        life = None
+        try:
+            return work()
+        except Exception as error:
+            raise fault_of(error)[0] from error
+    life = Life(lambda: _second_store(launch), ranks, launch.rank, f"{launch.address}:{launch.port}")
+    return life.run(work, fault_of)
 
 
-def _meet(launch: Launch, tell: Progress) -> Store:
-    """The store of the launch, once all its ranks have come to it; who is awaited is told as it changes."""
+def _fault_of(error: Exception, rank: int, job: RunJob, name: str) -> tuple[PartkitError, bool]:
+    """What ended a rank's work, and whether that is only that it lost another."""
+    failure = failure_of(error, rank, job)
+    if isinstance(error, PartkitError):
+        return error, False
+    hint = f"run it with --verbose on {name.rpartition(' ')[2]} for more"
+    if failure.is_consequence:
+        hint = f"where hosts have several networks, set {VARIABLE} (and NCCL_SOCKET_IFNAME) to the one that they share"
+    return error_of(failure, name, hint), failure.is_consequence
+
+
+def _meet(launch: Launch, tell: Progress) -> tuple[Store, list[Named]]:
+    """The store of the launch, once all its ranks have come to it, and who they are; who is awaited is told."""
     deadline = time.monotonic() + launch.wait_s
     tell(f"{launch.told}: waiting up to {launch.wait_s} s for {launch.num_others} more{launch.or_without}", 0, 1)
     store = _open_store(launch, deadline)
     keys = [f"joined/{rank}" for rank in range(launch.world_size)]
+    store.set(f"address/{launch.rank}", own_address(launch.address, launch.port) or "")
     store.set(keys[launch.rank], socket.gethostname())
     num_told = 1
     while absent := [rank for rank, key in enumerate(keys) if not store.check([key])]:
@@ -107,12 +147,12 @@ def _meet(launch: Launch, tell: Progress) -> Store:
             awaited = ", ".join(map(str, absent))
             tell(f"{num_told} of {launch.world_size} ranks joined (on {', '.join(sorted(hosts))}), no {awaited}", 0, 1)
         time.sleep(_LOOK_S)
-    return store
+    return store, [Named(rank, store.get(key).decode(), launch.world_size) for rank, key in enumerate(keys)]
 
 
-def _open_store(launch: Launch, deadline: float) -> Store:
-    """Rank 0's store, or the one that torchrun's agent keeps."""
-    is_host = launch.rank == 0 and not launch.has_agent_store
+def _open_store(launch: Launch, deadline: float, *, is_second: bool = False) -> Store:
+    """Rank 0's store, or the one that torchrun's agent keeps; ``is_second``: another connection to it."""
+    is_host = launch.rank == 0 and not launch.has_agent_store and not is_second
     while True:
         with contextlib.suppress(dist.DistNetworkError) if not is_host else _port_in_use(launch):
             store = TCPStore(
@@ -124,6 +164,11 @@ def _open_store(launch: Launch, deadline: float) -> Store:
             return PrefixStore(f"/worker/attempt_{attempt}", store)
         if time.monotonic() > deadline:
             raise _not_met(launch, "rank 0")
+
+
+def _second_store(launch: Launch) -> Store:
+    """Another connection, for a thread of its own."""
+    return PrefixStore("life", _open_store(launch, time.monotonic() + launch.wait_s, is_second=True))
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import torch
 
 from partkit.data.orders import (
     CheckOutputs,
+    CopyReference,
     Load,
     OpenStream,
     RunItems,
@@ -51,6 +52,7 @@ from partkit.models.fast_path import without_fast_path
 from partkit.ranks.cast_error import measure_cast_error
 from partkit.ranks.outputs import compare_outputs, write_outputs
 from partkit.ranks.own_folder import require_new_file, require_own_folder
+from partkit.ranks.references import References
 from partkit.stages.load_tensors import LOADS
 
 _SETTLED_AFTER = 0.2
@@ -65,6 +67,7 @@ class RunWork:
     def __init__(self, context: RankContext, own_devices: tuple[int, ...]) -> None:
         self._context, self._job = context, context.job
         self._executor: Executor | None = None
+        self._references = References(context)
         self._samplers = {index: GpuSampler(index) for index in own_devices} if context.device.type == "cuda" else {}
 
     def obey(self, order: RunOrder) -> Reply:
@@ -74,6 +77,9 @@ class RunWork:
                 return self._load(order)
             case WriteReference():
                 return self._write_reference(order)
+            case CopyReference():
+                self._references.take(order.reference)
+                return Done()
             case CheckOutputs():
                 return self._check(order)
             case TimeStages():
@@ -96,7 +102,8 @@ class RunWork:
         return self._executor.turns() if isinstance(self._executor, TellsTurns) else {}
 
     def close(self) -> None:
-        """Release the executor."""
+        """Release the executor, and what was copied for it."""
+        self._references.close()
         if self._executor is not None:
             self._executor.close()
             self._executor = None
@@ -130,7 +137,7 @@ class RunWork:
 
     def _check(self, order: CheckOutputs) -> OutputsChecked:
         trace = self._checked_run(order.num_items)
-        compared = compare_outputs(trace, Path(order.reference), num_inputs=self._job.num_inputs)
+        compared = compare_outputs(trace, self._references.path(order.reference), num_inputs=self._job.num_inputs)
         return OutputsChecked(difference=compared)
 
     def _checked_run(self, num_items: int) -> Trace:
@@ -156,7 +163,7 @@ class RunWork:
             entered_at=tuple(trace.entered.items()) if tells_times else (),
             finished_at=tuple(trace.finished.items()) if tells_times else (),
             events=tuple(trace.events),
-            sample=compare_outputs(trace, Path(order.reference), num_inputs=self._job.num_inputs)
+            sample=compare_outputs(trace, self._references.path(order.reference), num_inputs=self._job.num_inputs)
             if order.reference is not None
             else None,
         )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from partkit.data.job import RunJob
-from partkit.data.orders import DescribeEnvironment, Load
+from partkit.data.orders import CopyReference, DescribeEnvironment, Load
 from partkit.data.plan import Plan
 from partkit.data.progress import BYTES_STEP, Progress, ProgressFile, silent
 from partkit.data.replies import Loaded
@@ -18,9 +18,10 @@ from partkit.data.result import RunResult
 from partkit.machine.environment import describe_environment, describe_gpus
 from partkit.ranks.group import RankGroup, Ranks
 from partkit.ranks.launch import left_over, started_by_launcher
-from partkit.ranks.launched import is_one_host, join
+from partkit.ranks.launched import is_one_host, take_part
 from partkit.ranks.own_folder import own_folder
 from partkit.ranks.run_options import RunOptions, job_of
+from partkit.ranks.slurm import adopt_slurm
 from partkit.runs.check import check_outputs, items_at_once, judged, make_reference, worse_of
 from partkit.runs.measure import measure_group
 from partkit.runs.record import record
@@ -31,35 +32,30 @@ from partkit.runs.run_warnings import warnings_of
 def run_plan(plan: Plan, options: RunOptions | None = None, progress: Progress | None = None) -> RunResult | None:
     """Run a plan as the executor that it names and measure it.
 
-    Under torchrun every rank calls this; only rank 0 gets the result, the others None. Raises
-    :class:`MachineError` where the plan's devices are missing and :class:`RankFailedError` when a rank dies.
+    Under torchrun, or as a task of a Slurm step, every rank calls this; only rank 0 gets the result, the others None.
+    Raises :class:`MachineError` where the plan's devices are missing and :class:`RankFailedError` when a rank dies.
     A failed check does not raise: ``result.check.passed`` is False.
     """
+    adopt_slurm()
     options, tell = options or RunOptions(), progress or silent
     job = job_of(plan, plan.executor, options)
     if started_by_launcher():
-        group = join(job, tell)
-        if group is None:
-            return None
-        result = _drive(group, plan, options, tell, can_check=is_one_host())
-        group.stop()
-        return result
+        is_local = is_one_host()
+        return take_part(job, lambda group: _drive(group, plan, options, tell, is_local=is_local), tell)
     if (note := left_over()) is not None:
         tell(note, 0, 4)
     with RankGroup(job) as own:
-        return _drive(own, plan, options, tell, can_check=True)
+        return _drive(own, plan, options, tell, is_local=True)
 
 
-def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress, *, can_check: bool) -> RunResult:
-    """The steps of a run, on ranks that are there."""
+def _drive(group: Ranks[RunJob], plan: Plan, options: RunOptions, tell: Progress, *, is_local: bool) -> RunResult:
+    """The steps of a run, on ranks that are there; ``is_local``: all on this host, and so with its files."""
     with own_folder() as folder:
-        reference = make_reference(group.job, folder, tell) if options.check and can_check else None
-        loaded = load_stages(group, folder, tell) if can_check else group.call(Load())
-        result = drive_loaded(group, plan, options, loaded, reference, tell)
-    if options.check and not can_check:
-        told = "outputs were not checked: the ranks are on several hosts"
-        return result.model_copy(update={"warnings": (*result.warnings, told)})
-    return result
+        reference = make_reference(group.job, folder, tell) if options.check else None
+        if reference is not None and not is_local:
+            group.call(CopyReference(reference=str(reference)))
+        loaded = load_stages(group, folder, tell) if is_local else group.call(Load())
+        return drive_loaded(group, plan, options, loaded, reference, tell)
 
 
 def load_stages(group: Ranks[RunJob], folder: Path, tell: Progress) -> list[Loaded]:

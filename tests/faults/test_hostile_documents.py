@@ -61,6 +61,10 @@ HOSTILE = {
         " has 100,000 devices, and 10,000 is the most",
     ),
     "values": ('{"kind": "plan", "x": [' + "1," * 4_100_000 + "1]}", " holds about 4,100,003 values"),
+    "very many faults": (
+        json.dumps({**PLAN, "stages": [{**PLAN["stages"][0], "sends": [{}] * 200_000}]}),
+        " is not a valid plan: 800,001 values are wrong or missing",
+    ),
     "many faults": (
         json.dumps({**PROFILE, "nodes": [{"name": "n" * 1000, "time_s": "x" * 1000}] * 20_000}),
         "; and 19,992 more; correct the file there",

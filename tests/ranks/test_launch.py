@@ -12,7 +12,7 @@ from partkit.data.job import RunJob
 from partkit.errors import MachineError, PartkitError, RankFailedError, UsageError
 from partkit.ranks import launch as launches
 from partkit.ranks.launch import Launch, left_over, started_by_launcher
-from partkit.ranks.launched import _meet, join
+from partkit.ranks.launched import _meet, take_part
 from tests.planned import plan_of
 
 ALONE = "'env -u RANK -u WORLD_SIZE -u MASTER_ADDR -u MASTER_PORT partkit run ...'"
@@ -75,7 +75,7 @@ def test_a_launch_of_another_size_is_refused_before_anyone_is_awaited(
     if launched:
         monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(UsageError) as raised:
-        join(RunJob(executor="pipeline", plan=plan_of("py:tests.sample_models:stack", 2), devices=(0, 1)))
+        take_part(RunJob(executor="pipeline", plan=plan_of("py:tests.sample_models:stack", 2), devices=(0, 1)), print)
     assert str(raised.value) == (
         "the plan needs 2 ranks and the launcher started 3 (the environment makes this rank 0 of 3 at "
         "127.0.0.1:29500); start 2, or re-plan with --stages 3"
@@ -120,7 +120,7 @@ def test_ranks_that_join_are_counted_and_share_a_store(port: int) -> None:
     stores: dict[int, dist.Store | PartkitError] = {}
 
     def meet(rank: int) -> None:
-        stores[rank] = _meet(Launch(rank, 3, "127.0.0.1", port), lambda label, *_: told[rank].append(label))
+        stores[rank], _ = _meet(Launch(rank, 3, "127.0.0.1", port), lambda label, *_: told[rank].append(label))
 
     first = threading.Thread(target=meet, args=(0,))
     first.start()
