@@ -18,7 +18,7 @@ from tests.planned import plan_of
 ACTING = "py:tests.faults.acting:make"
 pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=why_not() or ""),
-    pytest.mark.xdist_group("network namespaces"),
+    pytest.mark.timed,
     pytest.mark.timeout(200),
 ]
 AT_MOST_S = LOST_S + 15
