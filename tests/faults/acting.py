@@ -64,8 +64,8 @@ def act(x: torch.Tensor) -> torch.Tensor:
     if x.is_cuda:
         x.sum().item()  # waits for the device, so that no CUDA graph can hold this operation
     told = Path(os.environ.get(VARIABLE, "/nonexistent"))
-    if told.exists():
-        action = told.read_text()
+    action = told.read_text() if told.exists() else ""
+    if action:  # else the test is about to write it
         if action == "every time":
             action = "kill" if int(os.environ["WORLD_SIZE"]) > 1 else "nothing"
         else:
