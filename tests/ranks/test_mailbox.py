@@ -139,8 +139,8 @@ def test_the_conversation_above_has_every_order_and_every_reply() -> None:
 def test_names_of_orders_are_those_that_messages_have_always_told() -> None:
     names = " ".join(name_of(order) for order, _ in CONVERSATION)
     assert names == (
-        "load reference copy check filling write stage run open_stream stream prepare profile gauges links device paths "
-        "environment"
+        "load reference copy check filling write stage run open_stream stream prepare profile gauges links device "
+        "paths environment"
     )
 
 
