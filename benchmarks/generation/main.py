@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -62,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     options.device = "cpu" if options.tiny else "cuda"
-    model = _model(options.out / "model", TINY if options.tiny else SEVEN)
+    model = _model(options.out / "model", TINY if options.tiny else SEVEN, options)
     found: list[dict[str, Any]] = []
     for batch in map(int, options.batches.split(",")):
         prompts = _prompts(options.out / f"prompts{batch}.jsonl", batch, options.prompt)
@@ -73,11 +74,15 @@ def main() -> None:
         _tell([row for row in found if row["batch"] == batch])
 
 
-def _model(folder: Path, sizes: dict[str, int]) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    common = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 32_000, "eos_token_id": None}
-    config = {**common, **sizes, "num_key_value_heads": sizes["num_attention_heads"], "max_position_embeddings": 65_536}
-    (folder / "config.json").write_text(json.dumps(config))
+def _model(folder: Path, sizes: dict[str, int], options: argparse.Namespace) -> str:
+    """A checkpoint, written once: every way reads the same weights as its users would."""
+    if not any(folder.glob("*.safetensors")):
+        common = {"vocab_size": 32_000, "eos_token_id": None, "max_position_embeddings": 65_536}
+        config = LlamaConfig(**common, **sizes, num_key_value_heads=sizes["num_attention_heads"])
+        torch.manual_seed(0)
+        with torch.device(options.device):
+            model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, options.dtype))
+        model.save_pretrained(folder)
     return f"hf:{folder}"
 
 

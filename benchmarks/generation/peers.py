@@ -1,6 +1,6 @@
 """One other way to write text, in a process of its own: tokens, seconds and first-token time as one line of JSON.
 
-accelerate   dispatch_model over the GPUs, then generate()
+accelerate   device_map="auto" over the GPUs, then generate()
 eager        generate() on one GPU
 static       generate(cache_implementation="static") on one GPU, compiled by transformers itself
 graph        one decode step over transformers' StaticCache in one CUDA graph, on one GPU
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from partkit.models.sources import load_model, parse_model
+from transformers import AutoModelForCausalLM
 
 
 def main() -> None:
@@ -32,23 +32,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     ids = torch.tensor([json.loads(line)["input_ids"] for line in options.prompts.read_text().splitlines()])
-    model: Any = load_model(parse_model(options.model, dtype=options.dtype)).materialise()
-    model.config.use_cache = model.generation_config.use_cache = True
-    model = _dispatched(model) if options.way == "accelerate" else model.to(options.device)
+    place: Any = "auto" if options.way == "accelerate" else options.device
+    folder, dtype = options.model.removeprefix("hf:"), getattr(torch, options.dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=place)
     ids = ids.to(options.device)
     with torch.no_grad():
         run = _graph(model, ids, options) if options.way == "graph" else _generate(model, ids, options)
         print(json.dumps(run))
-
-
-def _dispatched(model: Any) -> Any:
-    from accelerate import dispatch_model, infer_auto_device_map
-
-    count = torch.cuda.device_count()
-    share = sum(each.numel() * each.element_size() for each in model.parameters()) // count
-    most = {index: int(share * 1.05) if index < count - 1 else 2 * share for index in range(count)}
-    layers = list({type(layer).__name__ for layer in model.model.layers})
-    return dispatch_model(model, infer_auto_device_map(model, most, no_split_module_classes=layers))
 
 
 def _generate(model: Any, ids: torch.Tensor, options: argparse.Namespace) -> dict[str, Any]:

@@ -57,7 +57,8 @@ class Life:
         self._answered_at = time.monotonic()
         self._is_over = threading.Event()
         self._store = open_store()
-        threading.Thread(target=self._beat, name="life", daemon=True).start()
+        self._thread = threading.Thread(target=self._beat, name="life", daemon=True)
+        self._thread.start()
 
     def run(self, work: Callable[[], _ResultT], fault_of: Callable[[Exception], tuple[PartkitError, bool]]) -> _ResultT:
         """The result of ``work``, done in a thread; raises its fault, or that of the rank that was lost first.
@@ -96,6 +97,8 @@ class Life:
     def end(self) -> None:
         """Beat no more: this rank has done its work, and nobody is to miss it."""
         self._is_over.set()
+        # A thread that comes back from the store's client while the interpreter ends would abort the process.
+        self._thread.join(LOST_S)
 
     def _cause_of(self, error: PartkitError, is_consequence: bool) -> PartkitError:
         """The first cause: of another rank, where this one only lost it; else ``error``, which the others are told."""

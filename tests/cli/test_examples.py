@@ -144,7 +144,7 @@ def nothing_measured(monkeypatch):
     monkeypatch.setattr(profile_model, "profile_model", profile_of)
     monkeypatch.setattr(machine_cluster, "machine_cluster", lambda count, **_: cluster.with_devices(count))
     monkeypatch.setattr(run, "run_plan", lambda *_, **named: measured)
-    monkeypatch.setattr(item_files, "run_file", lambda *_: measured)
+    monkeypatch.setattr(item_files, "run_file", lambda *_, **named: measured)
     monkeypatch.setattr(tune, "plan_by_measuring", plan_by_measuring)
     monkeypatch.setattr(compare, "compare_executors", lambda *_, **named: sound)
     healthy = Examination.load(GOLDEN / "doctor.v1.json").model_copy(update={"ok": True})
