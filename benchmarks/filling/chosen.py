@@ -48,6 +48,7 @@ def main() -> None:
                 for row in _rows(model, dtype, options):
                     print(json.dumps(row), flush=True)
                     file.write(json.dumps(row) + "\n")
+                    file.flush()
 
 
 def _rows(model: str, dtype: str, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -60,7 +61,11 @@ def _rows(model: str, dtype: str, options: argparse.Namespace) -> list[dict[str,
     limit_s = options.max_latency_ms / 1e3
     told = []
     for bound, together in ((limit_s, None), (limit_s, 1)):
-        plan = _plan(profile, options, bound, None, together)
+        try:
+            plan = _plan(profile, options, bound, None, together)
+        except PartkitError as error:
+            told.append({"model": model, "dtype": dtype, "way": "chosen", "bound_s": bound, "fault": str(error)})
+            continue
         told.append(_told(plan, run_options, {"model": model, "dtype": dtype, "way": "chosen", "bound_s": bound}))
         found = run_under_load(plan, run_options, samples=1, max_latency_s=bound)
         told[-1] |= {"found_rate": found.samples_per_s, "p99_s": found.latency_s.p99}

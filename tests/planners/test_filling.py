@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from partkit.data.plan import Plan
 from partkit.data.profile import FilledTime, Node, Profile, ProfiledDevice
 from partkit.errors import InfeasibleError, UsageError
 from partkit.planners import PlanRequest, plan_as_asked, repredict
-from partkit.planners.filling import LOAD, plan_filled, scaled
+from partkit.planners.filling import LOAD, _late_s, plan_filled, scaled
 
 LAUNCH_S = {
     (1, 1): 4e-3,
@@ -66,12 +67,21 @@ def test_the_highest_rate_is_taken_and_of_equals_the_simpler(profile: Profile) -
     assert "against 2 lanes x 8 items" in plan.planner.detail
 
 
-def test_a_bound_on_latency_leaves_what_is_within_it(profile: Profile) -> None:
-    loose, tight = planned(profile, max_latency_s=0.1), planned(profile, max_latency_s=0.02)
+def test_a_bound_on_latency_is_weighed_against_the_rate(profile: Profile) -> None:
+    loose, tight = planned(profile, max_latency_s=0.1), planned(profile, max_latency_s=0.015)
     assert (loose.lanes, loose.microbatch) == (1, 8)
-    assert (tight.lanes, tight.microbatch) == (1, 4), "half the wait for one that is hardly slower"
-    with pytest.raises(InfeasibleError, match=r"no filling is within 1 ms at 90% of its rate: .*; allow a longer"):
+    assert (tight.lanes, tight.microbatch) == (1, 4), "8 items take longer to fill"
+    served = float(tight.planner.detail.split(" at ")[1].split("%")[0]) / 100
+    assert 0.5 < served < 0.95
+    with pytest.raises(InfeasibleError, match=r"no filling is within 1 ms, however few items arrive: .*; allow a long"):
         planned(profile, max_latency_s=1e-3)
+
+
+@pytest.mark.parametrize(("fill_s", "mean_s"), [(0.0, 2e-3), (5e-3, 1e-3), (1e-3, 4e-3), (8e-3, 1e-5)])
+def test_the_wait_is_that_of_random_draws(fill_s: float, mean_s: float) -> None:
+    draw = random.Random(0)
+    waits = sorted(draw.uniform(0, fill_s) + draw.expovariate(1 / mean_s) for _ in range(100_000))
+    assert _late_s(fill_s, mean_s) == pytest.approx(waits[99_000], rel=0.02)
 
 
 def test_what_was_asked_for_is_kept_and_what_was_not_measured_is_refused(profile: Profile) -> None:
