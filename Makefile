@@ -16,8 +16,12 @@ demo: $(INSTALLED)
 
 # A busy neighbour of a shared host can double a wall time: what asserts one has a second try.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed"
-	$(BIN)/python -m pytest -m timed || $(BIN)/python -m pytest -m timed
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed and not nightly"
+	$(BIN)/python -m pytest -m "timed and not nightly" || $(BIN)/python -m pytest -m "timed and not nightly"
+
+# What takes long and stands beside quicker tests of its kind.
+nightly: $(INSTALLED)
+	$(BIN)/python -m pytest -m nightly
 
 # Of what needs no torch, by the quick tests. All of it: make coverage TESTS=tests COVERED=partkit
 TESTS ?= tests/data tests/reports tests/cli

@@ -19,6 +19,7 @@ OPTIONS = RunOptions(device="cpu", items=12, latency_items=2, allow_code=True)
 STACK = "py:tests.sample_models:stack"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_runs_of_one_model_share_a_reference_and_a_fault_spoils_no_other(tmp_path: Path) -> None:
     plan = plan_of(STACK, 2)

@@ -103,6 +103,7 @@ def test_a_link_that_is_cut_for_good_ends_both_hosts_and_each_names_the_other(pl
     assert f"partkit: rank 0 of 2 on host {made[0].name} did not answer for 10 s at " in told[1][2]
 
 
+@pytest.mark.nightly
 def test_a_cut_that_heals_is_not_noticed(plan: Path, tmp_path: Path) -> None:
     with hosts(2) as made:
         processes = started(plan, made, tmp_path, "--seconds", "12", "--no-check")
@@ -116,6 +117,7 @@ def test_a_cut_that_heals_is_not_noticed(plan: Path, tmp_path: Path) -> None:
     assert json.loads(told[0][1])["items"] > 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("action", "message"),
     [

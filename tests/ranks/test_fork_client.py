@@ -158,6 +158,7 @@ def test_what_a_server_says_when_its_imports_fail_is_what_the_user_reads(hiding:
     assert f'File "{hiding}/torch.py", line 1' in log.read_text()
 
 
+@pytest.mark.nightly
 def test_a_preload_that_fails_stops_no_rank_that_does_without_it(hiding: Path) -> None:
     (hiding / "transformers.py").write_text("raise RuntimeError('made for another torch')\n")
     (hiding / "models.py").write_text(

@@ -40,6 +40,7 @@ def test_a_pipeline_gives_the_unsplit_models_outputs(source: str, num_stages: in
     assert 0 < result.latency_s.p50 <= result.latency_s.p95
 
 
+@pytest.mark.nightly
 def test_a_plan_with_sizes_that_vary_runs_smaller_items() -> None:
     plan = plan_of("bert-tiny", 2, batch=4, seq=24, dynamic=("batch", "seq"))
     options = RunOptions(device="cpu", items=12, latency_items=4, sizes={"batch": 3, "seq": 11})

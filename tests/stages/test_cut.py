@@ -10,6 +10,7 @@ from tests.planned import captured_model, even_cut
 from tests.split_run import reference, run_split
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("source", ["gpt2", "t5-small", "vit", "resnet50", "bert-mini"])
 @pytest.mark.slow
 def test_presets_in_four_stages_agree_with_the_unsplit_model(source: str) -> None:

@@ -59,6 +59,7 @@ def mixtral(folder: Path) -> str:
     return f"hf:{folder}"
 
 
+@pytest.mark.nightly
 def test_mixtral_cut_at_every_operation_gives_the_same_bits(tmp_path: Path) -> None:
     loaded = load_model(parse_model(mixtral(tmp_path), seq=8))
     captured = capture(loaded)

@@ -81,6 +81,7 @@ def cuts(captured: Capture, every: int) -> list[tuple[StageGraph, ...]]:
     return [cut(captured, stage_by_node, 2) for stage_by_node in found if stage_by_node is not None]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["bert", "bert with a mask", "gpt2", "llama", "t5", "vit"])
 def test_every_cut_runs_for_sizes_up_to_the_largest_as_the_unsplit_model_does(kind: str, tmp_path: Path) -> None:
     loaded = load_model(spec_of(tmp_path, kind))

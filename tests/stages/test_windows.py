@@ -147,6 +147,7 @@ def named(request) -> tuple[LoadedModel, Capture]:
     return loaded, capture(loaded)
 
 
+@pytest.mark.nightly
 def test_a_transformer_in_windows_has_the_unsplit_models_bits(named):
     loaded, captured = named
     largest = max(info.num_bytes for info in captured.tensors.values())
