@@ -15,9 +15,10 @@ demo: $(INSTALLED)
 	$(BIN)/partkit compare demo/bert2.json --with single,pipeline,dispatch,fsdp --quick
 
 # A busy neighbour of a shared host can double a wall time: what asserts one has a second try.
+TIMED = $(BIN)/python -m pytest -m "timed and not nightly"
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not timed and not nightly"
-	$(BIN)/python -m pytest -m "timed and not nightly" || $(BIN)/python -m pytest -m "timed and not nightly"
+	$(TIMED) || $(TIMED)
 
 # What takes long and stands beside quicker tests of its kind.
 nightly: $(INSTALLED)

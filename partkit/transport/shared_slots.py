@@ -85,7 +85,8 @@ class LentSlots:
         return bool(self._free)
 
     def claim(self) -> int:
-        """A free slot."""
+        """A free slot, of those that came back as well."""
+        self._take_back()
         return self._free.popleft()
 
     @property

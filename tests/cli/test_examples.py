@@ -23,7 +23,7 @@ from partkit.data.profile import ProfiledDevice
 from partkit.data.result import Comparison, RunResult
 from partkit.planners import plan_as_asked
 from partkit.ranks import fork_client
-from partkit.runs import calibrate, compare, item_files, machine_cluster, profile_model, run, tune
+from partkit.runs import calibrate, compare, item_files, machine_cluster, profile_model, run, run_under_load, tune
 from partkit.runs.doctor import examine
 from partkit_cli.help_text import split_examples
 from partkit_cli.main import app, main
@@ -144,6 +144,7 @@ def nothing_measured(monkeypatch):
     monkeypatch.setattr(profile_model, "profile_model", profile_of)
     monkeypatch.setattr(machine_cluster, "machine_cluster", lambda count, **_: cluster.with_devices(count))
     monkeypatch.setattr(run, "run_plan", lambda *_, **named: measured)
+    monkeypatch.setattr(run_under_load, "run_under_load", lambda *_, **named: measured)
     monkeypatch.setattr(item_files, "run_file", lambda *_, **named: measured)
     monkeypatch.setattr(tune, "plan_by_measuring", plan_by_measuring)
     monkeypatch.setattr(compare, "compare_executors", lambda *_, **named: sound)

@@ -51,7 +51,6 @@ def acting_from(told: Path, faults: dict[int, str]) -> Iterator[torch.Tensor]:
         yield item
 
 
-@pytest.mark.nightly
 def test_the_result_is_as_if_nothing_had_been_lost(told: Path) -> None:
     plan, faults = plan_of(ACTING, 2), {6: "kill", 12: "hang", 18: "raise"}
     with open_pipeline(plan, device="cpu", max_in_flight=4, allow_code=True, timeout_s=4, restarts=3) as pipeline:

@@ -48,7 +48,6 @@ def test_exported_programs_of_stages_give_the_unsplit_models_outputs(model, num_
         assert torch.equal(value, right)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("model", ["bert-tiny", "llama-tiny"])
 def test_onnx_files_of_stages_give_the_unsplit_models_outputs(model, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")

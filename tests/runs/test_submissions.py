@@ -64,7 +64,7 @@ def stopped(pipeline: Pipeline) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("count", [1_600, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [1_600, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.nightly])])
 def test_of_items_from_many_threads_none_is_lost_doubled_or_out_of_order(
     skips: Pipeline, whole: Any, count: int
 ) -> None:

@@ -35,6 +35,13 @@ def test_a_lent_slot_comes_back_when_the_last_view_of_it_is_gone(tmp_path: Path)
     assert (lent.is_short, lent.has_free, lent.claim()) == (False, True, first)
 
 
+def test_slots_that_came_back_unnoticed_can_be_claimed(tmp_path: Path) -> None:
+    lent = LentSlots(SharedSlots(tmp_path / "slots", VALUES, 2), 1)
+    for _ in range(2):
+        lent.lend(lent.claim(), VALUES)
+    assert sorted([lent.claim(), lent.claim()]) == [0, 1]
+
+
 def test_what_was_lent_stays_when_everything_else_of_the_memory_is_gone(tmp_path: Path) -> None:
     slots = SharedSlots(tmp_path / "slots", VALUES, 1)
     lent = LentSlots(slots, 1)

@@ -28,7 +28,6 @@ if "partkit.ranks.fork_server" in sys.orig_argv:  # what forks the ranks
 """
 
 
-@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_copy_that_changes_a_bit_is_found_and_named_and_ends_with_code_3(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(CORRUPTING)
